@@ -1,0 +1,1 @@
+"""How and when pipelines run: Prefect flows, schedules and the command line. Nothing here computes."""

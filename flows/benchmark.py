@@ -1,0 +1,34 @@
+"""The benchmark flow: strategies x scales x seeds -> curate, tokenise, train, evaluate -> one leaderboard."""
+
+from typing import Any
+
+from prefect import flow
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.curate import MAX_NODES_AT_ONCE
+from flows.execute import execute
+from stages.core.plan import PlanRef, load_plan
+from stages.core.stage import Resources
+from stages.core.store import Store
+
+
+@flow(name="benchmark", task_runner=ThreadPoolTaskRunner(max_workers=MAX_NODES_AT_ONCE))
+def benchmark(
+    pipeline: str = "demo",
+    scales: list[str] | None = None,
+    seeds: list[int] | None = None,
+    eval_data: str = "",
+    overrides: dict[str, Any] | None = None,
+    store: str = "store",
+    workers: int = 2,
+) -> dict[str, str]:
+    """Compare the strategies of `pipeline`; return the dataset of each node, `leaderboard` among them.
+
+    eval_data: directory of a suite in llm-foundry's layout; "" = the embedded mini-v1.
+    """
+    arguments = {"pipeline": pipeline, "eval_data": eval_data}
+    arguments |= {"scales": tuple(scales)} if scales else {}
+    arguments |= {"seeds": tuple(seeds)} if seeds else {}
+    plan = load_plan(PlanRef("pipelines.benchmark:plan", arguments, tuple((overrides or {}).items())))
+    outcomes = execute(plan, Store(store), Resources(workers=workers))
+    return {name: outcome.dataset for name, outcome in outcomes.items()}

@@ -1,0 +1,360 @@
+"""winnow: from web-archive files to a leaderboard of curation strategies.
+
+Examples:
+    winnow benchmark demo                      compare the strategies of a pipeline
+    winnow plan demo --why                     what would run, and why
+    winnow run demo --set filter_language.min_score=0.8
+    winnow sql "from funnel('demo')"
+    winnow show demo.unique --dropped -n 3     look at dropped documents
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+app = App(name="winnow", help=__doc__, help_format="plaintext", version="0.1.0")
+leaderboard_app = App(name="leaderboard", help="Build the page of a benchmark, or serve it.")
+app.command(leaderboard_app)
+
+StoreDir = Annotated[Path, Parameter(name="--store", env_var="WINNOW_STORE", help="Directory of datasets.")]
+Json = Annotated[bool, Parameter(name="--json", negative=(), help="Print JSON for scripts.")]
+Workers = Annotated[int, Parameter(name=["--workers", "-w"], help="Worker processes; 0 = in this process.")]
+Sets = Annotated[list[str] | None, Parameter(name="--set", negative=(), help="node.field=value; may be given many times.")]
+CORES = os.cpu_count() or 1
+
+
+class UserError(ValueError):
+    """The command line asks for something that can not be; the message says what to do."""
+
+
+@app.command(name="list")
+def list_(what: Literal["pipelines", "stages", "tasks", "datasets"], *, store: StoreDir = Path("store"), json: Json = False) -> None:
+    """List pipelines, stages, evaluation tasks, or the datasets of a store."""
+    from flows import inspect_store, terminal
+
+    rows = {
+        "pipelines": inspect_store.pipelines,
+        "stages": inspect_store.stages,
+        "tasks": inspect_store.tasks,
+        "datasets": lambda: inspect_store.datasets(_store(store)),
+    }[what]()
+    terminal.print_table(rows, what, json)
+
+
+@app.command
+def plan(pipeline: str, *, why: bool = False, set_: Sets = None, limit_shards: int | None = None, store: StoreDir = Path("store"), json: Json = False) -> None:
+    """Print what a run would do: each node, reused or to run, rows and time by measured rates. Runs nothing.
+
+    PIPELINE is a recipe's name, module:function or file.py:function. --why names the field that changed.
+    """
+    from flows import terminal
+    from stages.core.plan import load_plan
+    from stages.core.resolve import forecast, resolve
+    from stages.core.stage import Resources
+
+    made = load_plan(_ref(pipeline, set_, limit_shards))
+    opened = _store(store)
+    rows = []
+    for item in forecast(made, opened, resolve(made, opened, Resources())):
+        state = "reused" if item.reused else "will run"
+        row = {"node": item.name, "stage": item.stage, "fingerprint": item.fingerprint, "state": state, "rows": item.rows, "seconds": item.seconds}
+        rows.append({**row, "why": "; ".join(item.why)} if why else row)
+    terminal.print_table(rows, f"plan {made.name}", json)
+
+
+@app.command
+def run(
+    pipeline: str,
+    *,
+    set_: Sets = None,
+    limit_shards: int | None = None,
+    workers: Workers = CORES,
+    executor: Literal["local"] = "local",
+    prefect: bool = True,
+    strict: bool = False,
+    store: StoreDir = Path("store"),
+    json: Json = False,
+) -> None:
+    """Run a pipeline. What is done already is reused; killed at any moment, the same command goes on from there.
+
+    --no-prefect runs the same plan without a Prefect server. --strict stops at a drop rate outside a stage's band.
+    """
+    ref = _ref(pipeline, set_, limit_shards)
+    parameters = {"pipeline": ref.target, "overrides": dict(ref.overrides), "strict": strict}
+    _run(ref, "curate" if prefect else "", parameters, store, workers, strict, json, f"run {pipeline}")
+
+
+@app.command
+def benchmark(
+    pipeline: str = "demo",
+    *,
+    scales: list[str] | None = None,
+    seeds: int = 3,
+    eval_data: Path | None = None,
+    set_: Sets = None,
+    workers: Workers = CORES,
+    prefect: bool = True,
+    store: StoreDir = Path("store"),
+    json: Json = False,
+) -> None:
+    """Compare the strategies of a pipeline: curate, tokenise, train, evaluate, and print funnel, leaderboard and page.
+
+    --eval-data is a directory of tasks in llm-foundry's layout; without it the embedded mini-v1 suite is used.
+    """
+    from stages.core.plan import PlanRef
+
+    arguments: dict[str, Any] = {"pipeline": pipeline, "seeds": tuple(range(seeds)), "eval_data": str(eval_data) if eval_data else ""}
+    if scales:
+        arguments["scales"] = tuple(scales)
+    ref = PlanRef("pipelines.benchmark:plan", arguments, _overrides(set_))
+    parameters = {**arguments, "scales": scales, "seeds": list(range(seeds)), "overrides": dict(ref.overrides)}
+    plan = _run(ref, "benchmark" if prefect else "", parameters, store, workers, False, json, f"benchmark {pipeline}", table=False)
+    if not json:
+        from flows import inspect_store
+
+        inspect_store.print_board(_store(store), plan.name)
+
+
+@app.command
+def status(*, store: StoreDir = Path("store"), json: Json = False) -> None:
+    """Tell how the last runs ended, and for a failed one which shard failed and why."""
+    from flows import inspect_store, terminal
+
+    terminal.print_table(inspect_store.status(_store(store)), "runs, latest first", json)
+
+
+@app.command
+def show(
+    dataset: str, *, dropped: bool = False, reason: str | None = None, n: Annotated[int, Parameter(name=["-n", "--number"])] = 5,
+    store: StoreDir = Path("store"), json: Json = False,
+) -> None:  # fmt: skip
+    """Show documents of PIPELINE.NODE or STAGE/FINGERPRINT; --dropped shows what was dropped there, with the kept duplicate."""
+    from flows import inspect_store, terminal
+
+    rows = inspect_store.documents(_store(store), dataset, dropped, reason, n)
+    if json:
+        terminal.print_table(rows, as_json=True)
+        return
+    inspect_store.print_documents(rows, dataset, dropped)
+
+
+@app.command
+def sql(query: str, *, store: StoreDir = Path("store"), json: Json = False) -> None:
+    """Ask with SQL: views PIPELINE.NODE and PIPELINE.NODE_dropped, tables meta.*, macros funnel, why_dropped, tokens_by_source."""
+    import duckdb
+
+    from flows import terminal
+    from stages.core.catalog import connect
+
+    try:
+        answer = connect(_store(store)).execute(query)
+        names = [column[0] for column in answer.description]
+        terminal.print_table([dict(zip(names, row, strict=True)) for row in answer.fetchall()], "", json, names)
+    except duckdb.Error as error:
+        raise UserError(f"sql: {error}") from None
+
+
+@app.command
+def diff(a: str, b: str, *, store: StoreDir = Path("store"), json: Json = False) -> None:
+    """Compare two datasets: what differs in their configs and inputs, and in their counts."""
+    from flows import inspect_store, terminal
+
+    terminal.print_table(inspect_store.diff(_store(store), a, b), f"{a} against {b}", json)
+
+
+@app.command
+def verify(*, store: StoreDir = Path("store"), json: Json = False) -> None:
+    """Recompute the hash of every file of every dataset; exit 1 if one differs."""
+    from flows import terminal
+    from stages.core.engine import verify as check
+
+    opened = _store(store)
+    problems = [{"dataset": name, "problem": problem} for name, problem in check(opened)]
+    if problems:
+        terminal.print_table(problems, "verify", json)
+        sys.exit(1)
+    count = sum(1 for _ in opened.dataset_dirs())
+    terminal.print_table([{"datasets": count, "problems": 0}], "verify", json)
+
+
+@app.command
+def serve(
+    pipeline: str = "demo", *, cron: str = "0 3 * * *", flow: Literal["curate", "benchmark"] = "curate", set_: Sets = None,
+    workers: Workers = CORES, port: int = 4200, store: StoreDir = Path("store"),
+) -> None:  # fmt: skip
+    """Run a flow on a cron schedule until stopped (Ctrl-C), with a Prefect server on loopback that is started if there is none."""
+    from flows import prefect_env, terminal
+    from flows.serve import serve_flow, server
+
+    prefect_env.prepare(store)
+    parameters = {"pipeline": pipeline, "overrides": dict(_overrides(set_)), "store": str(store.absolute()), "workers": workers}
+    terminal.console.print(f"starting Prefect for {pipeline} on '{cron}' ...")
+    with server(port, store / "_prefect" / "server.log") as url:
+        os.environ["PREFECT_API_URL"] = url
+        terminal.console.print(f"serving {flow} of {pipeline} on '{cron}'; UI at {url.removesuffix('/api')}; stop with Ctrl-C")
+        serve_flow(flow, cron, parameters, name=f"{flow}-{Path(pipeline.partition(':')[0]).stem}")
+
+
+@app.command
+def train(
+    strategy: str = "", *, pipeline: str = "demo", scale: str = "nano", seed: int = 0, dry_run: bool = False, workers: Workers = CORES,
+    store: StoreDir = Path("store"), json: Json = False,
+) -> None:  # fmt: skip
+    """Train one strategy's model (and make what it needs); --dry-run prints parameters, tokens, steps and FLOPs of a scale."""
+    from flows import inspect_store, terminal
+
+    if dry_run:
+        terminal.print_table([inspect_store.training_cost(scale)], f"train {scale}", json) if not json else inspect_store.print_json(inspect_store.training_cost(scale))
+        return
+    _one_node("train", strategy, pipeline, scale, seed, "", workers, store, json)
+
+
+@app.command(name="eval")
+def eval_(
+    strategy: str = "", *, pipeline: str = "demo", scale: str = "nano", seed: int = 0, eval_data: Path | None = None, workers: Workers = CORES,
+    store: StoreDir = Path("store"), json: Json = False,
+) -> None:  # fmt: skip
+    """Evaluate one strategy's model on the 53 tasks and the validation texts (and train it if need be)."""
+    from flows import inspect_store
+
+    dataset = _one_node("evaluate", strategy, pipeline, scale, seed, str(eval_data) if eval_data else "", workers, store, json)
+    inspect_store.print_scores(_store(store), dataset, json)
+
+
+@leaderboard_app.command
+def build(pipeline: str = "demo", *, to: Path | None = None, store: StoreDir = Path("store")) -> None:
+    """Print the leaderboard of the last benchmark of PIPELINE; --to copies its page there."""
+    from flows import inspect_store
+
+    page = inspect_store.print_board(_store(store), pipeline)
+    if to:
+        to.write_bytes(page.read_bytes())
+
+
+@leaderboard_app.command(name="serve")
+def serve_board(pipeline: str = "demo", *, port: int = 8000, store: StoreDir = Path("store")) -> None:
+    """Serve the store's pages on http://127.0.0.1:PORT until stopped."""
+    from flows import inspect_store
+
+    inspect_store.serve_board(_store(store), pipeline, port)
+
+
+@app.command
+def bench(name: str, *, quick: bool = False, json: Annotated[Path | None, Parameter(name="--json", help="Also write the result to this file.")] = None) -> None:
+    """Measure something beside a peer or a limit, in one run: extract, kill. The result says what the machine was."""
+    from flows import benches
+
+    benches.run(name, quick, json)
+
+
+def _store(path: Path) -> Any:
+    from stages.core.store import Store
+
+    return Store(path)
+
+
+def _overrides(sets: list[str] | None) -> tuple[tuple[str, Any], ...]:
+    import json as json_module
+
+    pairs = []
+    for text in sets or []:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(f"--set {text}: write node.field=value")
+        try:
+            pairs.append((name, json_module.loads(value)))
+        except json_module.JSONDecodeError:
+            pairs.append((name, value))
+    return tuple(pairs)
+
+
+def _ref(pipeline: str, sets: list[str] | None, limit_shards: int | None) -> Any:
+    """Make the reference of a plan; --limit-shards goes to the plan's sources."""
+    from stages.core.plan import PlanRef, load_plan
+
+    overrides = _overrides(sets)
+    if limit_shards is not None:
+        sources = [node.name for node in load_plan(PlanRef(pipeline)).nodes if node.stage.kind == "source"]
+        overrides += tuple((f"{name}.limit_shards", limit_shards) for name in sources)
+    return PlanRef(pipeline, {}, overrides)
+
+
+def _run(
+    ref: Any, flow: str, parameters: dict[str, Any], store: Path, workers: int, strict: bool, json: bool, title: str, table: bool = True, until: str = ""
+) -> Any:
+    """Run a plan, inside one of our flows or (flow = "") without Prefect; print a table of outcomes; return the plan."""
+    from flows import terminal
+    from stages.core.plan import load_plan
+
+    made = load_plan(ref)
+    made = made.until(until) if until else made
+    with terminal.RunView(quiet=json) as view:
+        if flow:
+            from flows import prefect_env
+
+            prefect_env.prepare(store)
+            view.say("[dim]starting Prefect (the first start in a store takes up to a minute) ...")
+            prefect_env.call(flow, {**parameters, "store": str(store), "workers": workers}, view.watch)
+        else:
+            from stages.core.catalog import write_catalog
+            from stages.core.engine import run_plan
+            from stages.core.stage import Resources
+
+            run_plan(made, _store(store), Resources(workers=workers), strict=strict, watch=view.watch)
+            write_catalog(_store(store))
+    if table or json:
+        terminal.print_table([view.rows[node.name] for node in made.nodes if node.name in view.rows], f"{title}: {view.seconds:.1f} s", json)
+    return made
+
+
+def _one_node(kind: str, strategy: str, pipeline: str, scale: str, seed: int, eval_data: str, workers: int, store: Path, json: bool) -> str:
+    """Run the train or the evaluate flow for one strategy; return the name of the dataset that it made."""
+    from stages.core.plan import PlanRef, load_plan
+    from stages.core.resolve import open_node
+
+    ref = PlanRef("pipelines.benchmark:plan", {"pipeline": pipeline, "scales": (scale,), "seeds": (seed,), "eval_data": eval_data})
+    made = load_plan(ref)
+    if not strategy:
+        names = [n.name.removeprefix("tokens_") for n in made.nodes if n.name.startswith("tokens_")]
+        raise UserError(f"which strategy of {pipeline}? One of: {', '.join(names)}")
+    node = f"{kind}_{strategy}_{scale.replace('-', '_')}_{seed}"
+    _ = made[node]
+    parameters = {"pipeline": pipeline, "strategy": strategy, "scale": scale, "seed": seed}
+    parameters |= {"eval_data": eval_data} if kind == "evaluate" else {}
+    _run(ref, kind, parameters, store, workers, False, json, f"{kind} {strategy}", until=node)
+    return open_node(_store(store), made, node).name
+
+
+def main() -> None:
+    """Console entry point. Exit codes: 0 done, 1 something failed, 2 the command asks for what can not be."""
+    import logging
+
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        app(exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        _leave(2, str(error))
+    except KeyboardInterrupt:
+        _leave(130, "stopped; the same command goes on from here")
+    except (ValueError, FileNotFoundError) as error:
+        if os.environ.get("WINNOW_DEBUG"):
+            raise
+        _leave(2, str(error))
+    except Exception as error:
+        if os.environ.get("WINNOW_DEBUG") or type(error).__name__ != "RunFailed":
+            raise
+        _leave(1, f"{error}\n`winnow status` tells more; the same command goes on from here.")
+
+
+def _leave(code: int, message: str) -> None:
+    from flows.terminal import errors
+
+    errors.print(f"[bold red]winnow:[/bold red] {message}" if code != 130 else f"winnow: {message}", highlight=False, markup=code != 2 or "[" not in message)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

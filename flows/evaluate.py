@@ -1,0 +1,28 @@
+"""The evaluate flow: the 53 tasks and the validation texts for one strategy's model."""
+
+from prefect import flow
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.curate import MAX_NODES_AT_ONCE
+from flows.execute import execute
+from stages.core.plan import PlanRef, load_plan
+from stages.core.stage import Resources
+from stages.core.store import Store
+
+
+@flow(name="evaluate", task_runner=ThreadPoolTaskRunner(max_workers=MAX_NODES_AT_ONCE))
+def evaluate(
+    pipeline: str = "demo",
+    strategy: str = "raw",
+    scale: str = "nano",
+    seed: int = 0,
+    eval_data: str = "",
+    store: str = "store",
+    workers: int = 2,
+) -> str:
+    """Train if need be, then evaluate one model; return its dataset of per-item results (`evaluate/<fingerprint>`)."""
+    arguments = {"pipeline": pipeline, "scales": (scale,), "seeds": (seed,), "eval_data": eval_data}
+    node = f"evaluate_{strategy}_{scale.replace('-', '_')}_{seed}"
+    plan = load_plan(PlanRef("pipelines.benchmark:plan", arguments)).until(node)
+    outcomes = execute(plan, Store(store), Resources(workers=workers))
+    return outcomes[node].dataset

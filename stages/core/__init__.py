@@ -1,0 +1,1 @@
+"""The framework: config, stage, plan, fingerprint, store, writer, engine, catalog. It knows no stage by name."""

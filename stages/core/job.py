@@ -1,0 +1,271 @@
+"""Carrying out one job, a shard of a node or a whole node: read, call the stage, check, write, commit. The same code in any executor."""
+
+import contextlib
+import dataclasses
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stages.core.dataset import Dataset, merged_batches
+from stages.core.fingerprint import digest, file_digest
+from stages.core.manifest import FileRecord, ShardRecord
+from stages.core.plan import Node, Plan
+from stages.core.schema import DETAIL, DROPPED
+from stages.core.stage import Artifact, Extracted, Guard, Inputs, Resources, Verdict
+from stages.core.store import DatasetDir, Store, commit_file, commit_text, temporary_name
+from stages.core.writer import ShardWriter
+
+SAMPLE_ONE_IN = 100
+"""Under keep_dropped_text = "sample", the text of one dropped document in a hundred is kept, chosen by its id."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One unit of work. A worker finds everything else in the plan, which it loads itself."""
+
+    node: str
+    shard: str | None
+    """None: the whole node (reduce, artifact)."""
+    token: str
+    key: str
+    fingerprints: dict[str, str]
+    """Of the node and of its inputs, by node name."""
+    keep_dropped_text: str = "all"
+    quarantined: dict[int, str] = field(default_factory=dict)
+    """Byte offset of a page -> the reason not to touch it."""
+
+    @property
+    def label(self) -> str:
+        """`node/shard` for people."""
+        return f"{self.node}/{self.shard}" if self.shard else self.node
+
+
+class JobRunner:
+    """Runs jobs of one plan in this process; a stage function is called once and its result kept for the next shards."""
+
+    def __init__(self, plan: Plan, store: Store, resources: Resources) -> None:
+        self.plan, self.store, self.resources = plan, store, resources
+        self._prepared: dict[str, tuple[str, Any, Inputs]] = {}
+
+    def run(self, job: Job, beat: Callable[[int], None] | None = None, progress: Callable[[float, str], None] | None = None) -> Any:
+        """Do the job and commit it; return its ShardRecord, or for a whole node a list of them, or an artifact's (files, summary)."""
+        node = self.plan[job.node]
+        where = self.store.dataset_dir(node.stage.name, job.fingerprints[node.name])
+        with _scratch(where) as scratch:
+            resources = dataclasses.replace(self.resources, scratch=str(scratch), progress=progress)
+            run = {"artifact": self._artifact, "reduce": self._reduce}.get(node.stage.kind, self._shard)
+            return run(node, job, where, resources, beat or (lambda _offset: None))
+
+    def inputs_of(self, node: Node, fingerprints: dict[str, str]) -> Inputs:
+        """Open the committed inputs of a node."""
+        datasets = []
+        for parent in node.inputs:
+            root = getattr(parent.config, "root", "") if parent.stage.kind == "source" else ""
+            datasets.append(Dataset(self.store.dataset_dir(parent.stage.name, fingerprints[parent.name]), source_root=root))
+        return Inputs(tuple(datasets), node.roles)
+
+    def _shard(self, node: Node, job: Job, where: DatasetDir, resources: Resources, beat: Callable[[int], None]) -> ShardRecord:
+        started = time.perf_counter()
+        fingerprint = job.fingerprints[node.name]
+        if self._prepared.get(node.name, ("",))[0] != fingerprint:
+            inputs = self.inputs_of(node, job.fingerprints)
+            self._prepared[node.name] = (fingerprint, node.stage(node.config, inputs, resources), inputs)
+        _, work, inputs = self._prepared[node.name]
+        out = _ShardOutput(node, job, where)
+        try:
+            if node.stage.kind == "extract":
+                raw = next(s for s in inputs.one("source").source_shards() if s.name == job.shard)
+                for extracted in work(raw, Guard(job.quarantined, beat)):
+                    out.add_extracted(extracted)
+            else:
+                batches = merged_batches(inputs.documents, inputs.of("sidecar"), job.shard, self._columns(node), resources.batch_rows)
+                for number, batch in enumerate(batches):
+                    beat(-number - 1)
+                    out.add_judged(batch, work(batch))
+            return out.commit(job, time.perf_counter() - started)
+        except BaseException:
+            out.abandon()
+            raise
+
+    def _columns(self, node: Node) -> list[str] | None:
+        """A score reads only what it needs; a map carries every column on."""
+        return sorted(node.stage.needed(node.config)) if node.stage.kind == "score" else None
+
+    def _reduce(self, node: Node, job: Job, where: DatasetDir, resources: Resources, beat: Callable[[int], None]) -> list[ShardRecord]:
+        records = []
+        started = time.perf_counter()
+        for number, (shard, table) in enumerate(node.stage(node.config, self.inputs_of(node, job.fingerprints), resources)):
+            beat(-number - 1)
+            out = _ShardOutput(node, job, where, shard)
+            try:
+                out.add_table(table)
+                records.append(out.commit(job, time.perf_counter() - started))
+            except BaseException:
+                out.abandon()
+                raise
+            started = time.perf_counter()
+        return records
+
+    def _artifact(
+        self, node: Node, job: Job, where: DatasetDir, resources: Resources, _beat: Callable[[int], None]
+    ) -> tuple[list[FileRecord], dict[str, Any], float]:
+        started = time.perf_counter()
+        made = node.stage(node.config, self.inputs_of(node, job.fingerprints), resources)
+        if not isinstance(made, Artifact):
+            raise TypeError(f"{node.name}: an artifact stage must return Artifact(files=...), got {type(made).__name__}")
+        records = []
+        for name in made.files:
+            written, final = Path(resources.scratch) / name, where.files / name
+            records.append(FileRecord(f"files/{name}", written.stat().st_size, file_digest(written)))
+            final.parent.mkdir(parents=True, exist_ok=True)
+            where.check_token(job.token)
+            commit_file(written, final)
+        return records, dict(made.summary), time.perf_counter() - started
+
+
+class _ShardOutput:
+    """The files of one shard on their way: rows are routed to kept and dropped, counted and checked, then committed."""
+
+    def __init__(self, node: Node, job: Job, where: DatasetDir, shard: str | None = None) -> None:
+        self.node, self.where, self.shard = node, where, shard or job.shard
+        self.text_policy = job.keep_dropped_text
+        self.final = {"documents": where.documents / f"{self.shard}.parquet"}
+        if node.stage.kind in ("map", "extract"):
+            self.final["dropped"] = where.dropped / f"{self.shard}.parquet"
+        schemas = {"documents": node.schema, "dropped": DROPPED}
+        self.writers = {kind: ShardWriter(temporary_name(path), schemas[kind]) for kind, path in self.final.items()}
+        self.rows_in = 0
+        self.drops: dict[str, int] = {}
+        self.counters: dict[str, int] = {}
+        self.ids: list[pa.Array] = []
+
+    def add_judged(self, batch: pa.RecordBatch, verdict: Verdict) -> None:
+        """Route the rows of a batch as the verdict says."""
+        node, count = self.node, batch.num_rows
+        self.rows_in += count
+        self._count(verdict.counters)
+        columns = {**{name: batch.column(name) for name in batch.schema.names}, **verdict.columns}
+        for name, column in verdict.columns.items():
+            if len(column) != count:
+                raise ValueError(f"{node.name}: column '{name}' has {len(column)} values for a batch of {count} documents")
+        kept = pa.RecordBatch.from_pydict({name: columns[name] for name in node.schema.names if name in columns})
+        if verdict.keep is None:
+            self._keep(kept)
+            return
+        if node.stage.kind == "score":
+            raise ValueError(f"{node.name}: a score never drops; let a select decide on its columns")
+        if len(verdict.keep) != count or verdict.keep.null_count:
+            raise ValueError(f"{node.name}: `keep` must hold {count} values and no null, it has {len(verdict.keep)} and {verdict.keep.null_count} nulls")
+        self._keep(kept.filter(verdict.keep))
+        gone = pc.invert(verdict.keep)
+        if pc.any(gone).as_py():
+            reason = verdict.reason.filter(gone).cast(pa.string())
+            detail = verdict.detail.filter(gone) if verdict.detail is not None else pa.nulls(len(reason), DETAIL)
+            self._drop({name: batch.column(name).filter(gone) for name in ("id", "url", "origin", "text") if name in batch.schema.names}, reason, detail)
+
+    def add_extracted(self, extracted: Extracted) -> None:
+        """Take documents and drops as the extractor made them."""
+        self._count(extracted.counters)
+        if extracted.documents is not None:
+            self._keep(extracted.documents)
+        if extracted.dropped is not None and extracted.dropped.num_rows:
+            rows = extracted.dropped
+            columns = {name: rows.column(name) for name in ("id", "url", "origin", "text") if name in rows.schema.names}
+            self._drop(columns, rows.column("drop_reason").cast(pa.string()), rows.column("detail"))
+        self.rows_in = self.counters.get("records", 0)
+
+    def add_table(self, table: pa.Table) -> None:
+        """Take the table of a reduce."""
+        self.rows_in += table.num_rows
+        self.writers["documents"].write(table)
+
+    def _keep(self, batch: pa.RecordBatch) -> None:
+        self.writers["documents"].write(batch)
+        if "dropped" in self.writers:
+            self.ids.append(batch.column("id"))
+
+    def _drop(self, columns: dict[str, pa.Array], reason: pa.Array, detail: pa.Array) -> None:
+        count = len(reason)
+        if reason.null_count:
+            raise ValueError(f"{self.node.name}: a dropped document has no drop_reason; every drop names one")
+        text = columns.get("text", pa.nulls(count, pa.string()))
+        if self.text_policy != "all":
+            chosen = [self.text_policy == "sample" and int(digest(i)[:8], 16) % SAMPLE_ONE_IN == 0 for i in columns["id"].to_pylist()]
+            text = pc.if_else(pa.array(chosen, pa.bool_()), text, pa.nulls(count, pa.string()))
+        stage = pa.array([self.node.stage.name] * count, pa.string())
+        rows = {"drop_stage": stage, "drop_reason": reason, "detail": detail, "text": text}
+        for name in ("id", "url", "origin"):
+            rows[name] = columns.get(name, pa.nulls(count, pa.string()))
+        self.writers["dropped"].write(pa.RecordBatch.from_pydict(rows))
+        for entry in pc.value_counts(reason).to_pylist():
+            self.drops[entry["values"]] = self.drops.get(entry["values"], 0) + entry["counts"]
+
+    def _count(self, counters: Any) -> None:
+        for name, value in counters.items():
+            self.counters[name] = self.counters.get(name, 0) + int(value)
+
+    def _check(self, rows_out: int, rows_dropped: int) -> None:
+        if "dropped" not in self.writers:
+            return
+        if self.rows_in != rows_out + rows_dropped:
+            raise ValueError(f"{self.node.name}/{self.shard}: {self.rows_in} rows in, but {rows_out} kept + {rows_dropped} dropped; the stage lost count")
+        ids = pa.chunked_array(self.ids, pa.string()) if self.ids else pa.chunked_array([], pa.string())
+        if pc.count_distinct(ids, mode="all").as_py() != rows_out:
+            raise ValueError(f"{self.node.name}/{self.shard}: ids are not unique among its {rows_out} documents")
+
+    def commit(self, job: Job, seconds: float) -> ShardRecord:
+        """Close the files, check the invariants, give the files their names, then write the shard's mark."""
+        closed = {kind: writer.close() for kind, writer in self.writers.items()}
+        documents, dropped = self.writers["documents"], self.writers.get("dropped")
+        self._check(documents.rows, dropped.rows if dropped else 0)
+        content_hash = closed["documents"][1]
+        record = ShardRecord(
+            name=self.shard,
+            key=job.key if job.shard else digest([self.node.stage.name, self.shard, content_hash]),
+            rows_in=self.rows_in,
+            rows_out=documents.rows,
+            rows_dropped=dropped.rows if dropped else 0,
+            drops=dict(sorted(self.drops.items())),
+            counters=dict(sorted(self.counters.items())),
+            text_bytes=documents.text_bytes,
+            content_hash=content_hash,
+            dropped_hash=closed["dropped"][1] if dropped else "",
+            files=[dataclasses.replace(file, path=f"{kind}/{self.shard}.parquet") for kind, (file, _) in closed.items()],
+            seconds=round(seconds, 4),
+        )
+        self.where.check_token(job.token)
+        for kind, writer in self.writers.items():
+            commit_file(writer.path, self.final[kind])
+        self.where.check_token(job.token)
+        write_mark(self.where, record)
+        return record
+
+    def abandon(self) -> None:
+        """Close and delete what was written so far."""
+        for writer in self.writers.values():
+            with contextlib.suppress(OSError, pa.ArrowException):
+                writer.abandon()
+            writer.path.unlink(missing_ok=True)
+
+
+def write_mark(where: DatasetDir, record: ShardRecord) -> None:
+    """Commit a shard: from here on it is done."""
+    import json
+
+    commit_text(json.dumps(dataclasses.asdict(record), ensure_ascii=False), where.shard_mark(record.name))
+
+
+@contextlib.contextmanager
+def _scratch(where: DatasetDir) -> Iterator[Path]:
+    path = temporary_name(where.path / "scratch")
+    path.mkdir(parents=True)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)

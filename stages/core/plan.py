@@ -1,0 +1,241 @@
+"""Plans: inert graphs of stages. Building one does no I/O; checking it finds a missing column before anything runs.
+
+    warcs   = list_warcs.on(root="crawl/", source="mine")
+    pages   = extract.on(warcs)
+    english = filter_language.on(pages, min_score=0.7)
+    plan    = Plan("mine", [english])
+"""
+
+import dataclasses
+import difflib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from stages.core.config import ConfigError, check_names
+from stages.core.fingerprint import digest
+from stages.core.schema import columns_of, schema_of
+from stages.core.stage import Stage
+
+
+class PlanError(ValueError):
+    """A plan can not run as it is written: a wrong input, a missing column, two nodes of one name."""
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """A stage at its place in a plan: its config, its inputs and a name that is unique in the plan."""
+
+    stage: Stage
+    config: Any
+    inputs: tuple["Node", ...]
+    name: str
+
+    @cached_property
+    def roles(self) -> tuple[str, ...]:
+        """The role of each input, as the stage declares them; PlanError if number or kinds do not fit."""
+        takes = [role for role in self.stage.takes if role]
+        many = takes[-1].endswith("*") if takes else False
+        fixed = takes[:-1] if many else takes
+        if len(self.inputs) < len(fixed) or (not many and len(self.inputs) > len(fixed)):
+            wants = ", ".join(takes) or "nothing"
+            raise PlanError(f"{self.name}: stage {self.stage.name} takes {wants}, but {len(self.inputs)} inputs were given")
+        roles = fixed + [takes[-1].rstrip("*")] * (len(self.inputs) - len(fixed)) if many else fixed
+        for given, role in zip(self.inputs, roles, strict=True):
+            if role not in given.gives:
+                raise PlanError(f"{self.name}: input '{given.name}' gives {given.gives[0]}, but stage {self.stage.name} wants {role} there")
+        return tuple(roles)
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """The roles that this node's output can play for others, the most telling first."""
+        kind = self.stage.kind
+        if kind in ("source", "artifact"):
+            return (kind,)
+        if kind in ("extract", "map") or self.stage.carries:
+            return ("documents", "table")
+        return ("sidecar", "table")
+
+    def inputs_of(self, role: str) -> list["Node"]:
+        """Return the inputs that play `role`."""
+        return [node for node, r in zip(self.inputs, self.roles, strict=True) if r == role]
+
+    @cached_property
+    def schema(self) -> pa.Schema | None:
+        """The Arrow schema of the node's Parquet output; None for a source or an artifact. Checks the columns it needs."""
+        stage = self.stage
+        if stage.kind in ("source", "artifact"):
+            self._check_needs()
+            return None
+        self._check_needs()
+        added = stage.added(self.config)
+        if stage.kind == "score":
+            return schema_of({"id": pa.string(), **added})
+        if stage.kind == "map" or stage.carries:
+            return schema_of({**columns_of(self.inputs_of("documents")[0].schema), **added})
+        return schema_of(added)
+
+    def _check_needs(self) -> None:
+        available: dict[str, str] = {}
+        for node in self.inputs:
+            for column in (node.schema or pa.schema([])).names:
+                available[column] = node.name
+        parents = ", ".join(node.name for node in self.inputs)
+        for column in sorted(self.stage.needed(self.config)):
+            if column not in available:
+                near = difflib.get_close_matches(column, available, n=1)
+                hint = f"; did you mean '{near[0]}'?" if near else "; put the stage that writes it before this one"
+                raise PlanError(f"{self.name}: column '{column}' is missing from {parents or 'its inputs'} (has: {', '.join(available)}){hint}")
+
+    @property
+    def recipe(self) -> str:
+        """Hash of everything that was written down about this node and those before it: equal in two processes that loaded one plan."""
+        return digest([self.name, self.stage.name, self.stage.version, self.config, [node.recipe for node in self.inputs]])
+
+
+@dataclass(frozen=True)
+class PlanRef:
+    """How another process loads the same plan: `module:function` or `file.py:function`, its arguments and the overrides."""
+
+    target: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    overrides: tuple[tuple[str, Any], ...] = ()
+
+
+class Plan:
+    """An ordered, inert graph: `nodes` in topological order, each with a name of its own."""
+
+    def __init__(self, name: str, outputs: Iterable[Node], variant: str = "default", ref: PlanRef | None = None) -> None:
+        self.name, self.outputs, self.variant, self.ref = name, tuple(outputs), variant, ref
+        self.nodes = _topological(self.outputs)
+        by_name: dict[str, Node] = {}
+        for node in self.nodes:
+            if by_name.setdefault(node.name, node) is not node:
+                raise PlanError(f"plan {name}: two nodes are called '{node.name}'; give one of them a name with name=")
+            if not node.name.isidentifier():
+                raise PlanError(f"plan {name}: node name '{node.name}' must be letters, digits and '_' (it becomes a SQL view)")
+        self._by_name = by_name
+        self.check()
+
+    def __getitem__(self, name: str) -> Node:
+        """Return the node of that name; PlanError names the nearest one."""
+        if name not in self._by_name:
+            near = difflib.get_close_matches(name, self._by_name, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"it has: {', '.join(self._by_name)}"
+            raise PlanError(f"plan {self.name} has no node '{name}'; {hint}")
+        return self._by_name[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name
+
+    def check(self) -> None:
+        """Check inputs and columns from end to end; PlanError says what to change."""
+        for node in self.nodes:
+            _ = node.roles, node.schema
+            if node.stage.kind in ("map", "reduce") and "documents" in node.roles:
+                _check_sidecars(node)
+
+    def replace(self, changes: Mapping[str, Mapping[str, Any]]) -> "Plan":
+        """Return the same plan with some config fields of some nodes changed: {"select": {"keep_fraction": 0.2}}."""
+        for name, fields in changes.items():
+            check_names(self[name].stage.config_type, dict(fields))
+        made: dict[int, Node] = {}
+        for node in self.nodes:
+            fields = {f.name: getattr(node.config, f.name) for f in dataclasses.fields(node.config)}
+            config = type(node.config)(**{**fields, **changes[node.name]}) if node.name in changes else node.config
+            made[id(node)] = Node(node.stage, config, tuple(made[id(parent)] for parent in node.inputs), node.name)
+        return Plan(self.name, [made[id(node)] for node in self.outputs], self.variant, self.ref)
+
+    def until(self, *names: str) -> "Plan":
+        """Return the part of the plan that the named nodes need."""
+        return Plan(self.name, [self[name] for name in names], self.variant, self.ref)
+
+    @property
+    def recipe(self) -> str:
+        """Hash of the whole plan as written; see Node.recipe."""
+        return digest([self.name, self.variant, [node.recipe for node in self.nodes]])
+
+
+def load_plan(ref: PlanRef | str) -> Plan:
+    """Import the function that `ref` names, call it, and apply the overrides.
+
+    `ref` is `package.module:function`, `path/to/file.py:function`, or the bare name of a recipe in pipelines/ (its `plan`).
+    Raises PlanError if there is no such module, function or node, ConfigError for a bad override.
+    """
+    ref = PlanRef(ref) if isinstance(ref, str) else ref
+    place, _, function_name = ref.target.partition(":")
+    function = getattr(_import(place), function_name or "plan", None)
+    if function is None:
+        raise PlanError(f"{place} has no function '{function_name or 'plan'}' that returns a plan")
+    plan = function(**ref.arguments)
+    if not isinstance(plan, Plan):
+        raise PlanError(f"{ref.target} returned a {type(plan).__name__}; it must return a Plan")
+    changes: dict[str, dict[str, Any]] = {}
+    for dotted, value in ref.overrides:
+        node, dot, name = dotted.partition(".")
+        if not dot:
+            raise ConfigError(f"--set {dotted}: write node.field=value, for example {plan.nodes[-1].name}.field=value")
+        changes.setdefault(node, {})[name] = value
+    plan = plan.replace(changes) if changes else plan
+    plan.ref = ref
+    return plan
+
+
+def _import(place: str) -> Any:
+    if place.endswith(".py"):
+        path = Path(place).resolve()
+        if not path.exists():
+            raise PlanError(f"no file {place}; name a recipe of pipelines/ or a .py file with a function that returns a plan")
+        name = f"_plan_{path.stem}_{digest(str(path))[:8]}"
+        if name not in sys.modules:
+            spec = importlib.util.spec_from_file_location(name, path)
+            sys.modules[name] = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(sys.modules[name])
+        return sys.modules[name]
+    module = place if "." in place else f"pipelines.{place}"
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and not (module == error.name or module.startswith(error.name + ".")):
+            raise
+        raise PlanError(f"there is no pipeline '{place}'; `winnow list pipelines` shows them") from None
+
+
+def _topological(outputs: Iterable[Node]) -> tuple[Node, ...]:
+    order: list[Node] = []
+    seen: set[int] = set()
+
+    def visit(node: Node) -> None:
+        if id(node) not in seen:
+            seen.add(id(node))
+            for parent in node.inputs:
+                visit(parent)
+            order.append(node)
+
+    for node in outputs:
+        visit(node)
+    return tuple(order)
+
+
+def _check_sidecars(node: Node) -> None:
+    """A sidecar fits documents if these, or an ancestor of theirs reached through maps alone, are what it scored."""
+    lineage, current = [], node.inputs_of("documents")[0]
+    while True:
+        lineage.append(current)
+        if current.stage.kind != "map":
+            break
+        current = current.inputs_of("documents")[0]
+    for sidecar in node.inputs_of("sidecar"):
+        scored = sidecar.inputs_of("documents")
+        if not scored or not any(scored[0] is ancestor for ancestor in lineage):
+            raise PlanError(
+                f"{node.name}: sidecar '{sidecar.name}' scored '{scored[0].name if scored else 'nothing'}', which is not "
+                f"'{lineage[0].name}' or one of those it came from by dropping alone ({', '.join(a.name for a in lineage)})"
+            )

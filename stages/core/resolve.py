@@ -1,0 +1,126 @@
+"""Resolving a plan against a store: list the sources, compute every fingerprint, say what is reused and why the rest will run."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from stages.core.dataset import Dataset
+from stages.core.fingerprint import SHORT, canonical, changed_fields, digest, library_versions, source_hash
+from stages.core.manifest import Manifest
+from stages.core.plan import Node, Plan
+from stages.core.stage import Inputs, Resources, SourceShard
+from stages.core.store import DatasetDir, Store
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A node with its identity in a store."""
+
+    node: Node
+    payload: dict[str, Any]
+    fingerprint: str
+    where: DatasetDir
+    listing: tuple[SourceShard, ...] = ()
+    """Raw shards of a source."""
+
+    @property
+    def short(self) -> str:
+        """The fingerprint as in paths."""
+        return self.fingerprint[:SHORT]
+
+    @property
+    def stage_key(self) -> str:
+        """Hash of the payload without the inputs: equal for shards that one stage would treat alike."""
+        return digest({key: value for key, value in self.payload.items() if key not in ("inputs", "listing")})
+
+
+def resolve(plan: Plan, store: Store, resources: Resources) -> dict[str, Resolved]:
+    """Compute the identity of every node, in order. Lists sources and hashes the files that configs point at; runs no stage."""
+    resolved: dict[str, Resolved] = {}
+    for node in plan.nodes:
+        stage = node.stage
+        payload: dict[str, Any] = {
+            "stage": stage.name,
+            "version": stage.version,
+            "config": canonical(node.config, f"{node.name}.config"),
+            "inputs": [resolved[parent.name].fingerprint for parent in node.inputs],
+            "uses": library_versions(stage.uses),
+        }
+        if stage.identity:
+            payload["identity"] = canonical(dict(stage.identity(node.config)), f"{node.name}.identity")
+        listing: tuple[SourceShard, ...] = ()
+        if stage.kind == "source":
+            listing = tuple(stage(node.config, Inputs(), resources))
+            payload["listing"] = {shard.name: f"{shard.size_bytes}:{shard.identity}" for shard in listing}
+        fingerprint = digest(payload)
+        resolved[node.name] = Resolved(node, payload, fingerprint, store.dataset_dir(stage.name, fingerprint), listing)
+    return resolved
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run would do with one node."""
+
+    name: str
+    stage: str
+    fingerprint: str
+    reused: bool
+    why: list[str]
+    """Fields that changed since the dataset that the ref points at; "new" if there is none."""
+    rows: int | None
+    """Documents: those it has, or those it will read if its inputs are known."""
+    seconds: float | None
+    """Worker seconds it took, or an estimate from the last run of the stage: seconds per row x rows."""
+
+
+def forecast(plan: Plan, store: Store, resolved: dict[str, Resolved]) -> list[Forecast]:
+    """Say for each node whether it is reused or will run, why, and for how long by the rates measured so far."""
+    result: list[Forecast] = []
+    rows_of: dict[str, int | None] = {}
+    for node in plan.nodes:
+        found = resolved[node.name]
+        manifest = found.where.manifest()
+        if manifest:
+            rows_of[node.name] = manifest.rows_out
+            why = []
+            if manifest.code_hash != source_hash(node.stage.function):
+                why = [f"the code of {node.stage.name} changed and its version did not: bump version= if its output changes"]
+            result.append(Forecast(node.name, node.stage.name, found.short, True, why, manifest.rows_out, manifest.seconds))
+            continue
+        rows = next((rows_of[p.name] for p in node.inputs if p.stage.kind != "artifact"), None)
+        rows_of[node.name] = rows
+        rate = _seconds_per_row(store, node.stage.name)
+        seconds = rate * rows if rate is not None and rows is not None else None
+        result.append(Forecast(node.name, node.stage.name, found.short, False, _why(plan, store, found), rows, seconds))
+    return result
+
+
+def _why(plan: Plan, store: Store, found: Resolved) -> list[str]:
+    ref = store.read_ref(plan.name, plan.variant, found.node.name)
+    before = store.dataset_dir(*ref).manifest() if ref else None
+    if before is None:
+        return ["new"]
+    if before.fingerprint == found.fingerprint:
+        return ["not finished"]
+    changes = changed_fields(before.payload, found.payload)
+    names = [parent.name for parent in found.node.inputs]
+    old_inputs, new_inputs = before.payload.get("inputs", []), found.payload["inputs"]
+    inputs = [name for name, old, new in zip(names, old_inputs, new_inputs, strict=False) if old != new]
+    others = [change for change in changes if not change.startswith("inputs")]
+    return others + ([f"input {', '.join(inputs)} changed"] if inputs else [])
+
+
+def _seconds_per_row(store: Store, stage: str) -> float | None:
+    latest: Manifest | None = None
+    for where in store.dataset_dirs(stage):
+        manifest = where.manifest()
+        if manifest and manifest.rows_in and (latest is None or manifest.provenance["started"] > latest.provenance["started"]):
+            latest = manifest
+    return latest.seconds / latest.rows_in if latest else None
+
+
+def open_node(store: Store, plan: Plan, name: str) -> Dataset:
+    """Open the dataset that the last run made for a node of a plan."""
+    ref = store.read_ref(plan.name, plan.variant, name)
+    if ref is None:
+        raise FileNotFoundError(f"{plan.name}.{name} has not run in {store.root}; run `winnow run {plan.name}` first")
+    return Dataset(store.dataset_dir(*ref))
