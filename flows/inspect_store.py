@@ -51,7 +51,7 @@ def tasks() -> Rows:
     from evaluation.tasks import load_tasks
 
     return [
-        {"task": t.label, "category": t.category, "type": t.task_type, "num_fewshot": t.num_fewshot, "random_baseline": t.random_baseline(), "core": t.in_core}
+        {"task": t.label, "category": t.category, "type": t.task_type, "num_fewshot": t.num_fewshot, "random_baseline": t.baseline_v2 / 100, "core": t.in_core}
         for t in load_tasks().values()
     ]
 

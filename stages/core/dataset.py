@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from stages.core.fingerprint import SHORT
 from stages.core.manifest import ShardRecord
 from stages.core.stage import SourceShard
 from stages.core.store import DatasetDir
@@ -47,6 +48,13 @@ class Dataset:
     def schema(self) -> pa.Schema:
         """The Arrow schema of its documents."""
         return self.manifest.arrow_schema or pa.schema([])
+
+    def inputs(self, role: str | None = None) -> "list[Dataset]":
+        """Open the datasets that this one was made from, of one role or all, in order: its lineage, a step at a time."""
+        root = self.where.path.parent.parent
+        return [
+            Dataset(DatasetDir(root / i["stage"] / i["fingerprint"][:SHORT])) for i in self.manifest.inputs if role in (None, i["role"])
+        ]
 
     @property
     def shards(self) -> list[ShardRecord]:

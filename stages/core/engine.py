@@ -123,8 +123,8 @@ class Run:
             files, summary, seconds = self._whole(found, token, policy)
             return self._commit(found, [], policy, files=files, summary=summary, seconds=seconds), 1, 0
         if kind == "reduce":
-            records = self._whole(found, token, policy)
-            return self._commit(found, records, policy), len(records), 0
+            records, summary = self._whole(found, token, policy)
+            return self._commit(found, records, policy, summary=summary), len(records), 0
         todo = self._input_keys(found)
         records = {name: found.where.committed_shard(name) for name in todo}
         missing = [name for name, record in records.items() if record is None or record.key != todo[name]]

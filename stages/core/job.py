@@ -54,10 +54,10 @@ class JobRunner:
         self._prepared: dict[str, tuple[str, Any, Inputs]] = {}
 
     def run(self, job: Job, beat: Callable[[int], None] | None = None, progress: Callable[[float, str], None] | None = None) -> Any:
-        """Do the job and commit it; return its ShardRecord, or for a whole node a list of them, or an artifact's (files, summary)."""
+        """Do the job and commit it; return its ShardRecord, for a reduce (records, summary), for an artifact (files, summary, seconds)."""
         node = self.plan[job.node]
         where = self.store.dataset_dir(node.stage.name, job.fingerprints[node.name])
-        with _scratch(where) as scratch:
+        with _scratch(where, keep=node.stage.kind == "artifact") as scratch:
             resources = dataclasses.replace(self.resources, scratch=str(scratch), progress=progress)
             run = {"artifact": self._artifact, "reduce": self._reduce}.get(node.stage.kind, self._shard)
             return run(node, job, where, resources, beat or (lambda _offset: None))
@@ -97,11 +97,18 @@ class JobRunner:
         """A score reads only what it needs; a map carries every column on."""
         return sorted(node.stage.needed(node.config)) if node.stage.kind == "score" else None
 
-    def _reduce(self, node: Node, job: Job, where: DatasetDir, resources: Resources, beat: Callable[[int], None]) -> list[ShardRecord]:
-        records = []
+    def _reduce(
+        self, node: Node, job: Job, where: DatasetDir, resources: Resources, beat: Callable[[int], None]
+    ) -> tuple[list[ShardRecord], dict[str, Any]]:
+        records: list[ShardRecord] = []
+        summary: dict[str, Any] = {}
+
+        def tables() -> Iterator[tuple[str, pa.Table]]:
+            summary.update((yield from node.stage(node.config, self.inputs_of(node, job.fingerprints), resources)) or {})
+
         started = time.perf_counter()
-        for number, (shard, table) in enumerate(node.stage(node.config, self.inputs_of(node, job.fingerprints), resources)):
-            beat(-number - 1)
+        for shard, table in tables():
+            beat(-len(records) - 1)
             out = _ShardOutput(node, job, where, shard)
             try:
                 out.add_table(table)
@@ -110,7 +117,7 @@ class JobRunner:
                 out.abandon()
                 raise
             started = time.perf_counter()
-        return records
+        return records, summary
 
     def _artifact(
         self, node: Node, job: Job, where: DatasetDir, resources: Resources, _beat: Callable[[int], None]
@@ -126,6 +133,7 @@ class JobRunner:
             final.parent.mkdir(parents=True, exist_ok=True)
             where.check_token(job.token)
             commit_file(written, final)
+        shutil.rmtree(resources.scratch, ignore_errors=True)
         return records, dict(made.summary), time.perf_counter() - started
 
 
@@ -262,10 +270,12 @@ def write_mark(where: DatasetDir, record: ShardRecord) -> None:
 
 
 @contextlib.contextmanager
-def _scratch(where: DatasetDir) -> Iterator[Path]:
-    path = temporary_name(where.path / "scratch")
-    path.mkdir(parents=True)
+def _scratch(where: DatasetDir, keep: bool) -> Iterator[Path]:
+    """Yield a private directory. With `keep` it outlives a killed job, so that a training goes on from its checkpoint; the commit removes it."""
+    path = where.path / "_work" if keep else temporary_name(where.path / "scratch")
+    path.mkdir(parents=True, exist_ok=True)
     try:
         yield path
     finally:
-        shutil.rmtree(path, ignore_errors=True)
+        if not keep:
+            shutil.rmtree(path, ignore_errors=True)

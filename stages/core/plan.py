@@ -171,7 +171,7 @@ def load_plan(ref: PlanRef | str) -> Plan:
     """
     ref = PlanRef(ref) if isinstance(ref, str) else ref
     place, _, function_name = ref.target.partition(":")
-    function = getattr(_import(place), function_name or "plan", None)
+    function = getattr(import_recipe(place), function_name or "plan", None)
     if function is None:
         raise PlanError(f"{place} has no function '{function_name or 'plan'}' that returns a plan")
     plan = function(**ref.arguments)
@@ -188,7 +188,8 @@ def load_plan(ref: PlanRef | str) -> Plan:
     return plan
 
 
-def _import(place: str) -> Any:
+def import_recipe(place: str) -> Any:
+    """Import `package.module`, the recipe of that name in pipelines/, or a .py file; PlanError if there is none."""
     if place.endswith(".py"):
         path = Path(place).resolve()
         if not path.exists():

@@ -6,7 +6,8 @@ Kinds and what their functions, called once per worker as `f(config, inputs, res
     extract   Callable[[SourceShard, Guard], Iterator[Extracted]]  raw shard -> documents and drops
     map       Callable[[pa.RecordBatch], Verdict]                shard -> shard: judge, drop, add or replace columns
     score     Callable[[pa.RecordBatch], Verdict]                shard -> sidecar of `id` and score columns; never drops
-    reduce    Iterator[tuple[str, pa.Table]]                     all shards -> (shard name, table), in order
+    reduce    Iterator[tuple[str, pa.Table]]                     all shards -> (shard name, table), in order; what the generator
+                                                                 returns, if anything, is the manifest's summary
     artifact  Artifact                                           files written below resources.scratch
 """
 
@@ -116,7 +117,8 @@ class Resources:
     batch_rows: int = 1024
     device: str = "cpu"
     scratch: str = ""
-    """A private local directory of the running job; what an artifact stage returns is written here."""
+    """A private local directory of the running job; what an artifact stage returns is written here.
+    That of an artifact outlives a kill: the next attempt finds what the last one left."""
     page_timeout_seconds: float = 60.0
     """Longest time one page may take to extract before its worker is killed."""
     stall_timeout_seconds: float = 900.0

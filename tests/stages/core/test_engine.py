@@ -1,0 +1,149 @@
+"""The engine's promises: same content everywhere, nothing lost, nothing done twice, and a crash at any commit point is survived."""
+
+import datasets
+import pytest
+
+from stages.core import job as job_module
+from stages.core.engine import RunFailed, run_plan, verify
+from stages.core.plan import load_plan
+from stages.core.resolve import forecast, resolve
+from stages.core.stage import Resources
+from stages.core.store import Store, read_journals
+
+INLINE = Resources(workers=0)
+
+
+def hashes(outcomes):
+    return {name: outcome.manifest.content_hash for name, outcome in outcomes.items()}
+
+
+def test_workers_and_batches_change_nothing(tmp_path, toy):
+    plan = load_plan(toy())
+    made = [
+        hashes(run_plan(plan, Store(tmp_path / f"{workers}-{rows}"), Resources(workers=workers, batch_rows=rows)))
+        for workers, rows in [(0, 1024), (0, 3), (1, 1024), (2, 5), (4, 64)]
+    ]
+    assert all(m == made[0] for m in made)
+
+
+def test_every_drop_is_there_with_its_reason(store, toy):
+    outcomes = run_plan(load_plan(toy()), store, INLINE)
+    for name in ("toy_extract", "toy_filter", "toy_apply"):
+        manifest = outcomes[name].manifest
+        path = store.root / outcomes[name].dataset
+        dropped = datasets.load_dataset(str(path), "dropped", split="train", cache_dir=str(store.root / "_cache"))
+        assert manifest.rows_in == manifest.rows_out + manifest.rows_dropped and dropped.num_rows == manifest.rows_dropped
+        assert sorted(set(dropped["drop_reason"])) == sorted(manifest.drops)
+        assert set(dropped["drop_stage"]) == {name}
+
+
+def test_second_run_reuses_everything(store, toy):
+    plan = load_plan(toy())
+    first = run_plan(plan, store, INLINE)
+    again = run_plan(plan, store, INLINE)
+    assert {o.state for o in again.values()} == {"reused"} and hashes(first) == hashes(again)
+
+
+def test_one_threshold_reruns_only_what_follows(store, toy):
+    run_plan(load_plan(toy()), store, INLINE)
+    plan = load_plan(toy(toy_filter__min_length=6))
+    why = {f.name: f for f in forecast(plan, store, resolve(plan, store, INLINE))}
+    assert why["toy_filter"].why == ["config.min_length: 5 -> 6"] and why["toy_apply"].why == ["input toy_filter, toy_dedup changed"]
+    states = {name: o.state for name, o in run_plan(plan, store, INLINE).items()}
+    assert states == {
+        "toy_source": "reused", "toy_extract": "reused", "toy_score": "reused", "toy_filter": "ran", "toy_dedup": "ran", "toy_apply": "ran", "toy_count": "ran",
+    }  # fmt: skip
+
+
+def test_a_new_shard_is_the_only_one_that_runs(store, toy, corpus, shard_writer, tmp_path):
+    run_plan(load_plan(toy()), store, INLINE)
+    shard_writer(corpus, "s3", [{"id": f"3-{i}", "text": f"something new {i}"} for i in range(9)])
+    grown = run_plan(load_plan(toy()), store, INLINE)
+    assert (grown["toy_extract"].shards_run, grown["toy_extract"].shards_adopted) == (1, 3)
+    assert (grown["toy_filter"].shards_run, grown["toy_filter"].shards_adopted) == (1, 3)
+    assert (grown["toy_apply"].shards_run, grown["toy_apply"].shards_adopted) == (1, 3)  # old verdicts did not change
+    fresh = run_plan(load_plan(toy()), Store(tmp_path / "fresh"), INLINE)
+    assert hashes(grown) == hashes(fresh)
+    assert list(verify(store)) == []
+
+
+def test_the_place_of_the_input_does_not_matter(store, toy, corpus, tmp_path):
+    first = run_plan(load_plan(toy()), store, INLINE)
+    corpus.rename(tmp_path / "elsewhere")
+    plan = load_plan(toy(toy_source__root=str(tmp_path / "elsewhere")))
+    assert {o.state for o in run_plan(plan, store, INLINE).values()} == {"reused"}
+    assert first["toy_extract"].manifest.fingerprint == resolve(plan, store, INLINE)["toy_extract"].fingerprint
+
+
+class Crash(BaseException):
+    """Stands for the end of the process: nothing may catch it."""
+
+
+@pytest.mark.parametrize("kill_at", range(0, 60, 4))
+def test_a_crash_at_any_commit_point_is_survived(tmp_path, toy, monkeypatch, kill_at):
+    plan = load_plan(toy())
+    whole = hashes(run_plan(plan, Store(tmp_path / "whole"), INLINE))
+    store, count = Store(tmp_path / "cut"), 0
+    from stages.core import engine, store as store_module
+
+    def dying(real):
+        def commit(*args):
+            nonlocal count
+            count += 1
+            if count == kill_at + 1:
+                raise Crash
+            return real(*args)
+
+        return commit
+
+    with monkeypatch.context() as patch:
+        for module in (job_module, engine, store_module):
+            patch.setattr(module, "commit_file", dying(getattr(module, "commit_file")))
+        try:
+            run_plan(plan, store, INLINE)
+        except Crash:
+            pass
+        else:
+            assert count <= kill_at
+    after = run_plan(plan, store, INLINE)
+    assert hashes(after) == whole
+    assert list(verify(store)) == []
+    assert not [p for p in store.root.rglob(".tmp-*") if "_runs" not in str(p)]
+
+
+def test_a_failed_shard_lets_the_others_finish_and_says_why(store, toy, corpus, shard_writer):
+    shard_writer(corpus, "s1", [{"id": "bad", "text": "x", "fault": "raise"}])
+    with pytest.raises(RunFailed, match="toy_extract: 1 of 3 shards failed; s1.jsonl: RuntimeError: the page made me do it"):
+        run_plan(load_plan(toy()), store, INLINE)
+    events = list(read_journals(store))
+    assert sorted(e["shard"] for e in events if e["event"] == "shard_done" and e["node"] == "toy_extract") == ["s0.jsonl", "s2.jsonl"]
+    failed = next(e for e in events if e["event"] == "shard_failed")
+    assert "RuntimeError" in open(failed["log"]).read()
+    assert {e["node"] for e in events if e["event"] == "node_skipped"} == {"toy_filter", "toy_score", "toy_dedup", "toy_apply", "toy_count"}
+    shard_writer(corpus, "s1", [{"id": "good", "text": "mended by hand"}])
+    assert run_plan(load_plan(toy()), store, INLINE)["toy_extract"].shards_adopted == 0
+
+
+def test_strict_stops_at_an_unexpected_drop_rate(store, toy):
+    with pytest.raises(RunFailed, match="toy_filter dropped 100.0% of 96 documents; one expects 0% to 90%"):
+        run_plan(load_plan(toy(toy_filter__min_length=99)), store, INLINE, strict=True)
+    manifest = run_plan(load_plan(toy(toy_filter__min_length=99)), store, INLINE)["toy_filter"].manifest
+    assert "dropped 100.0%" in manifest.warnings[0]
+
+
+def test_dropped_text_policies(tmp_path, toy):
+    import pyarrow.parquet as pq
+
+    for policy, expected in (("all", 24), ("none", 0)):
+        store = Store(tmp_path / policy)
+        made = run_plan(load_plan(toy()), store, Resources(workers=0, keep_dropped_text=policy))["toy_filter"]
+        texts = [t for f in (store.root / made.dataset / "dropped").glob("*.parquet") for t in pq.read_table(f).column("text").to_pylist()]
+        assert sum(t is not None for t in texts) == expected and made.manifest.keep_dropped_text == policy
+
+
+def test_verify_finds_a_changed_file(store, toy):
+    made = run_plan(load_plan(toy()), store, INLINE)["toy_filter"]
+    path = next((store.root / made.dataset / "documents").glob("*.parquet"))
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes() + b"x")
+    assert [(name, "has changed" in problem) for name, problem in verify(store)] == [(made.dataset, True)]
