@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import time
 from collections.abc import Iterator
@@ -82,7 +83,10 @@ def misbehave(row: dict) -> None:
     if fault == "hang":
         time.sleep(3600)
     if fault == "memory":
-        raise MemoryError("asked for more than there is")
+        resource.setrlimit(resource.RLIMIT_DATA, (2**30, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+        hoard = []
+        while True:
+            hoard.append(bytearray(2**26))
     if fault == "raise":
         raise RuntimeError("the page made me do it")
 

@@ -1,0 +1,54 @@
+"""The curate flow against a real server: reuse shows as a state of its own, artifacts tell what was dropped, failures are told once."""
+
+from pathlib import Path
+
+import pytest
+
+TOY = f"{Path(__file__).resolve().parents[1] / 'stages' / 'core' / 'toy.py'}:plan"
+
+
+def call(served, tmp_path, **overrides):
+    from flows.prefect_env import call as call_flow
+
+    events = []
+    parameters = {"pipeline": TOY, "overrides": {"toy_source.root": str(served.corpus), **overrides}, "store": str(tmp_path / "s"), "workers": 1}
+    made = call_flow("curate", parameters, lambda node, event, fields: events.append((node, event)))
+    return made, events
+
+
+def task_states(store: str) -> dict[str, str]:
+    """The states of the tasks of the latest flow run over a store, as Prefect's UI shows them."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+
+    with get_client(sync_client=True) as client:
+        runs = [run for run in client.read_flow_runs(limit=50) if run.parameters.get("store") == store]
+        latest = max(runs, key=lambda run: run.created)
+        tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[latest.id])))
+    return {task.name: task.state_name for task in tasks}
+
+
+def test_reuse_is_a_state_and_artifacts_are_there(served, tmp_path):
+    made, events = call(served, tmp_path)
+    assert made["toy_apply"].startswith("toy_apply/") and ("toy_filter", "node_finished") in events
+    made_again, events = call(served, tmp_path)
+    assert made_again == made and {event for _, event in events} == {"node_reused"}
+    states = task_states(str(tmp_path / "s"))
+    assert len(states) == 7 and set(states.values()) == {"Reused"}
+
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        response = client.request("POST", "/artifacts/filter", json={"limit": 200})
+    kept = {artifact["key"]: artifact["data"] for artifact in response.json()}
+    assert "too_short" in kept["toy-toy-filter-drops"] and "select * from toy.toy_apply" in kept["toy-toy-apply"]
+
+
+def test_a_failure_names_the_shard(served, tmp_path):
+    from stages.core.engine import RunFailed
+
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    (bad / "s0.jsonl").write_text('{"id": "a", "text": "x", "fault": "raise"}\n')
+    with pytest.raises(RunFailed, match="s0.jsonl: RuntimeError"):
+        call(served, tmp_path, **{"toy_source.root": str(bad)})
