@@ -1,0 +1,358 @@
+import hashlib
+import json
+import random
+import re
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evaluation.requests import compile_requests, count_truncated, draw_fewshot
+from evaluation.tasks import Task, load_suite
+
+SHARED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
+TYPES = ("multiple_choice", "schema", "language_modeling", "generation_task_with_answers")
+
+
+class ToyTokenizer:
+    """Words with their leading space (so " a" is one token) or single characters (so it is two); ids by first sight."""
+
+    eos_token_id = 0
+
+    def __init__(self, words=True, bos=False, trailing_eos=False):
+        self.pattern = re.compile(r" ?\w+|\s|[^\w\s]" if words else r".", re.DOTALL)
+        self.bos, self.trailing_eos = bos, trailing_eos
+        self.ids = {}
+
+    def encode(self, text, add_special_tokens=False):
+        ids = [self.ids.setdefault(piece, len(self.ids) + 2) for piece in self.pattern.findall(text)]
+        before, after = [1] if self.bos else [], [0] if self.trailing_eos else []
+        return before + ids + after if add_special_tokens else ids
+
+    def decode(self, ids):
+        pieces = {number: piece for piece, number in self.ids.items()}
+        return "".join(pieces.get(number, "") for number in ids)
+
+
+class BatchingTokenizer(ToyTokenizer):
+    def encode_batch(self, texts, add_special_tokens=False):
+        return [self.encode(text, add_special_tokens) for text in texts]
+
+
+def make_task(task_type, **settings):
+    facts = {"label": "toy", "category": "safety", "num_fewshot": 2, "baseline_v1": 0.0, "baseline_v2": 0.0}
+    return Task(**(facts | {"task_type": task_type, "in_core": False, "file": "toy.jsonl"} | settings))
+
+
+def make_rows(task_type, number, seed=0):
+    """Rows with the oddities of the real files: stray spaces, delimiters in the question, answers with a space."""
+    rng = random.Random(seed)
+
+    def words(low, high):
+        text = " ".join(
+            rng.choice(["red", "a", "tree", "runs", "7", "then", "blue"]) for _ in range(rng.randint(low, high))
+        )
+        return rng.choice(["", "", " ", "\n"]) + text + rng.choice(["", "", " ", "."])
+
+    rows = []
+    for _ in range(number):
+        row = {"category": rng.choice("xyz")}
+        if task_type == "multiple_choice":
+            row |= {"query": "Q: " + words(1, 6), "choices": [words(1, 3) for _ in range(3)], "gold": rng.randrange(3)}
+        elif task_type == "schema":
+            row |= {
+                "context_options": ["It " + words(1, 4), words(2, 5)],
+                "continuation": words(1, 3),
+                "gold": rng.randrange(2),
+            }
+        elif task_type == "language_modeling":
+            row |= {"context": "Say" + words(1, 6), "continuation": words(1, 3)}
+        else:
+            row |= {"context": "How" + words(1, 6), "answer": words(1, 2), "aliases": [words(1, 2)]}
+            row |= {"chain_of_thought": words(2, 5)}
+        rows.append(row)
+    return rows
+
+
+def plain_twin(task, rows, tokenizer, max_seq_len, faithful=True):
+    """The written rules again, one string and one list at a time: [(row, [(context, continuation)], max_new_tokens)]."""
+    groups = [(None, range(len(rows)))]
+    if task.has_categories:
+        names = sorted({row["category"] for row in rows})
+        groups = [(name, [i for i in range(len(rows)) if rows[i]["category"] == name]) for name in names]
+    output = []
+    for _, members in groups:
+        rng = random.Random(1234)
+        pool = [{k: v.strip() if isinstance(v, str) else v for k, v in rows[i].items()} for i in members]
+        longest = 0
+        if task.task_type == TYPES[3]:
+            for i in members:
+                for answer in [rows[i]["answer"]] + rows[i]["aliases"]:
+                    full = rows[i]["chain_of_thought"] + task.cot_delimiter + answer
+                    longest = max(longest, len(tokenizer.encode(full, add_special_tokens=True)))
+            longest += 10 if task.cot_delimiter != "" else 0
+        for place, row in enumerate(pool):
+            shots = []
+            if task.num_fewshot > 0:
+                picked = set(rng.sample(range(0, len(pool)), min(len(pool) - 1, task.num_fewshot)))
+                if place in picked:
+                    picked.remove(place)
+                    while True:
+                        new = rng.choice(range(0, len(pool)))
+                        if new != place and new not in picked:
+                            break
+                    picked.add(new)
+                shots = [j for j in picked]
+            preamble = ""
+            for j in shots:
+                preamble += ("\n" if preamble != "" else "") + one_example(task, pool[j])
+            head = tokenizer.encode(preamble, add_special_tokens=True)
+            if len(head) > 1 and head[-1] == tokenizer.eos_token_id:
+                head = head[:-1]
+            pairs = []
+            for query, continuation in questions(task, row, preamble):
+                context = head + tokenizer.encode(query)
+                if task.task_type == TYPES[3]:
+                    limit, new_tokens = max_seq_len - longest, max(longest, 1)
+                    if limit <= 0:
+                        new_tokens = max_seq_len // 2
+                        limit = max_seq_len - new_tokens
+                    pairs.append((context[-limit:], []))
+                    continue
+                new_tokens = 0
+                if len(tokenizer.encode(" a")) == 1 and not continuation.startswith(" "):
+                    continuation = " " + continuation
+                ids = tokenizer.encode(continuation)
+                if len(ids) >= max_seq_len:
+                    assert not faithful
+                    ids = ids[: max_seq_len - 1]
+                while len(context) + len(ids) > max_seq_len:
+                    context = context[1:]
+                pairs.append((context, ids))
+            output.append((members[place], pairs, new_tokens))
+    return output
+
+
+def one_example(task, row):
+    if task.task_type == TYPES[0]:
+        left, right = row["query"], row["choices"][row["gold"]]
+    elif task.task_type == TYPES[1]:
+        left, right = row["context_options"][row["gold"]], row["continuation"]
+    elif task.task_type == TYPES[2]:
+        left, right = row["context"], row["continuation"]
+    else:
+        left, right = row["context"], row["chain_of_thought"] + task.cot_delimiter + row["answer"]
+    return f"{task.question_prelimiter}{left}{task.continuation_delimiter}{right}"
+
+
+def questions(task, row, preamble):
+    newline = "\n" if preamble != "" else ""
+    if task.task_type == TYPES[1]:
+        for option in row["context_options"]:
+            text = option
+            if preamble != "":
+                text = task.question_prelimiter + "\n" + option + task.continuation_delimiter.rstrip()
+            yield text, row["continuation"]
+        return
+    name = "query" if task.task_type == TYPES[0] else "context"
+    text = (newline + task.question_prelimiter + row[name] + task.continuation_delimiter).rstrip()
+    for choice in row["choices"] if task.task_type == TYPES[0] else [row.get("continuation", "")]:
+        yield text, choice
+
+
+def as_plain(requests):
+    return [
+        (
+            r.row,
+            [
+                (context.tolist(), r.continuations[n].tolist() if r.continuations else [])
+                for n, context in enumerate(r.contexts)
+            ],
+            r.max_new_tokens,
+        )
+        for r in requests
+    ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    task_type=st.sampled_from(TYPES),
+    num_rows=st.integers(1, 14),
+    num_fewshot=st.integers(0, 12),
+    delimiter=st.sampled_from([" ", "\nAnswer: ", "Answer: "]),
+    prelimiter=st.sampled_from(["", "Q: "]),
+    cot_delimiter=st.sampled_from(["", " #### "]),
+    has_categories=st.booleans(),
+    words=st.booleans(),
+    bos=st.booleans(),
+    trailing_eos=st.booleans(),
+    max_seq_len=st.sampled_from([24, 64, 2048]),
+    seed=st.integers(0, 5),
+)
+def test_ids_equal_a_plain_twin(
+    task_type, num_rows, num_fewshot, delimiter, prelimiter, cot_delimiter, has_categories, words, bos, trailing_eos,
+    max_seq_len, seed,
+):  # fmt: skip
+    task = make_task(
+        task_type,
+        num_fewshot=num_fewshot,
+        continuation_delimiter=delimiter,
+        question_prelimiter=prelimiter,
+        cot_delimiter=cot_delimiter,
+        has_categories=has_categories,
+    )
+    rows = make_rows(task_type, num_rows, seed)
+    tokenizer = BatchingTokenizer(words, bos, trailing_eos)
+    requests = compile_requests(task, rows, tokenizer, max_seq_len=max_seq_len, faithful=False)
+    assert as_plain(requests) == plain_twin(task, rows, tokenizer, max_seq_len, faithful=False)
+    for _, pairs, new_tokens in as_plain(requests):
+        assert all(len(context) + max(len(continuation), new_tokens) <= max_seq_len for context, continuation in pairs)
+
+
+def test_a_tokenizer_without_batches_gives_the_same_ids():
+    task, rows = make_task(TYPES[0]), make_rows(TYPES[0], 9)
+    one, many = ToyTokenizer(), BatchingTokenizer()
+    for text in (str(row) + " " + row["query"] for row in rows):  # same ids in both, whatever the order of calls
+        one.encode(text), many.encode(text)
+    many.ids = one.ids
+    assert as_plain(compile_requests(task, rows, one)) == as_plain(compile_requests(task, rows, many))
+
+
+def test_some_rows_are_the_rows_of_the_full_task():
+    for task_type in TYPES:
+        task, rows, tokenizer = make_task(task_type, has_categories=True), make_rows(task_type, 20), ToyTokenizer()
+        full = as_plain(compile_requests(task, rows, tokenizer))
+        some = as_plain(compile_requests(task, rows, tokenizer, only_rows={3, 4, 17}))
+        assert some == [each for each in full if each[0] in {3, 4, 17}]
+
+
+def test_fewshot_draws_replay_one_generator():
+    rng = random.Random(1234)
+    draws = [draw_fewshot(rng, 40, row, 5) for row in range(40)]
+    assert all(row not in shots and len(set(shots)) == 5 for row, shots in enumerate(draws))
+    assert any(shots != sorted(shots) for shots in draws)
+    assert draw_fewshot(random.Random(1234), 3, 0, 10) in ([1, 2], [2, 1])
+    untouched = random.Random(1234)
+    assert draw_fewshot(untouched, 40, 0, 0) == [] and untouched.random() == random.Random(1234).random()
+
+
+def test_fewshot_order_of_a_published_prompt():
+    # rows 0 and 7 of triviaqa_sm_sub (3,000 rows, 3 shots) as the reference implementation drew them
+    rng = random.Random(1234)
+    draws = [draw_fewshot(rng, 3000, row, 3) for row in range(8)]
+    assert draws[0] == [1805, 478, 30] and draws[7] == [608, 749, 373]
+
+
+def test_choices_share_their_context():
+    request = compile_requests(make_task(TYPES[0]), make_rows(TYPES[0], 4), ToyTokenizer())[0]
+    assert request.contexts[0] is request.contexts[1] and request.truncated == (False,) * 3
+
+
+def test_gold_bytes_leave_the_added_space_out():
+    rows = [{"context": "Treble", "continuation": " né  "}]
+    request = compile_requests(make_task(TYPES[2], num_fewshot=0), rows, ToyTokenizer())[0]
+    assert request.gold == 0 and request.gold_bytes == 3
+
+
+def test_left_truncation_is_counted_per_choice():
+    task = make_task(TYPES[0], num_fewshot=0)
+    rows = [{"query": "a " * 30, "choices": ["a", "a a a a"], "gold": 1}]
+    request = compile_requests(task, rows, ToyTokenizer(), max_seq_len=32)[0]
+    assert request.truncated == (False, True) and request.dropped_tokens == 2 and count_truncated([request]) == 1
+    assert [len(context) for context in request.contexts] == [30, 28] and request.gold_bytes == 7
+
+
+def test_a_continuation_too_long_for_the_model():
+    task = make_task(TYPES[2], num_fewshot=0)
+    rows = [{"context": "go", "continuation": "a " * 16}]
+    with pytest.raises(ValueError, match="toy row 0.*16 tokens.*faithful"):
+        compile_requests(task, rows, ToyTokenizer(), max_seq_len=16)
+    request = compile_requests(task, rows, ToyTokenizer(), max_seq_len=16, faithful=False)[0]
+    assert len(request.contexts[0]) == 1 and len(request.continuations[0]) == 15
+    assert request.truncated == (True,) and request.gold_bytes is None
+
+
+def test_generation_that_would_fill_the_model_gets_half_of_it():
+    task = make_task(TYPES[3], num_fewshot=0)
+    rows = [{"context": "why " * 20, "answer": "a " * 40}, {"context": "why", "answer": "a"}]
+    long, short = compile_requests(task, rows, ToyTokenizer(), max_seq_len=32)
+    assert long.max_new_tokens == short.max_new_tokens == 16 and len(long.contexts[0]) == 16
+    assert count_truncated([long, short]) == 2
+    uncapped = compile_requests(task, rows, ToyTokenizer(), max_seq_len=128)
+    assert uncapped[0].max_new_tokens == 41 and count_truncated(uncapped) == 0
+    assert uncapped[0].answers == ("a " * 40,)
+
+
+@pytest.mark.parametrize(
+    ("task_type", "row", "message"),
+    [
+        ("multiple_choice", {"query": "q", "choices": ["a"], "gold": 1}, "gold is 1"),
+        ("multiple_choice", {"query": "q", "choices": "ab", "gold": 0}, "choices is 'ab'"),
+        ("schema", {"continuation": "q", "gold": 0}, "context_options is None"),
+        ("language_modeling", {"query": "q"}, r"context is None.*fields: query"),
+        ("generation_task_with_answers", {"context": "q", "answer": 5}, "answer is 5"),
+        ("schema", {"continuation": "q", "gold": 0, "context_options": [""]}, "context has no tokens"),
+    ],
+)
+def test_a_broken_row_is_named(task_type, row, message):
+    with pytest.raises(ValueError, match="toy row 0.*" + message):
+        compile_requests(make_task(task_type, num_fewshot=0), [row], ToyTokenizer())
+
+
+def row_bytes(request):
+    parts = []
+    for number, context in enumerate(request.contexts):
+        for ids in (context, request.continuations[number] if request.continuations else np.zeros(0)):
+            parts += [struct.pack("<I", len(ids)), ids.astype("<u4").tobytes()]
+    return b"".join(parts)
+
+
+SMALL_GOLDEN = (
+    "agi_eval_sat_math_cot aqua_cot bigbench_misconceptions openbook_qa bigbench_novel_concepts winograd agi_eval_lsat_ar "
+    "bigbench_operators bigbench_repeat_copy_logic simple_arithmetic_withspaces agi_eval_sat_en winogender_mc_female jeopardy"
+).split()
+
+
+def golden_case(label, golden, tokenizer, row_hashes=None):
+    suite = load_suite(SHARED / "eval")
+    requests = compile_requests(suite.entries[label].task, suite.rows(label), tokenizer)
+    rows = [row_bytes(request) for request in requests]
+    for number, (row, expected) in enumerate(zip(rows, row_hashes or [], strict=False)):
+        assert hashlib.sha256(row).hexdigest()[:16] == expected, f"{label}: row {number} differs first"
+    assert hashlib.sha256(b"".join(rows)).hexdigest() == golden["sha256"]
+    assert sum(len(request.contexts) for request in requests) == golden["requests"]
+    assert count_truncated(requests) == golden["truncated_requests"]
+    assert sum(request.dropped_tokens for request in requests) == golden["dropped_tokens"]
+    if golden["gold_sha256"]:
+        golds = b"".join(struct.pack("<I", request.gold) for request in requests)
+        assert hashlib.sha256(golds).hexdigest() == golden["gold_sha256"]
+    if golden["type"] == TYPES[3]:
+        assert {request.max_new_tokens for request in requests} == {golden["max_new_tokens"]}
+
+
+def load_golden(name, tokenizer_name):
+    pytest.importorskip("tokenizers")
+    path, tokenizer = SHARED / "published" / name, SHARED / "tokenizers" / tokenizer_name
+    if not (path.is_file() and tokenizer.is_file() and (SHARED / "eval").is_dir()):
+        pytest.skip("../shared/data (published, tokenizers, eval) is absent")
+    from evaluation.protocol import HuggingFaceTokenizer
+
+    return json.loads(path.read_text()), HuggingFaceTokenizer(tokenizer)
+
+
+def test_published_ids_of_small_tasks():
+    golden, tokenizer = load_golden("requests_golden.json", "gpt-neox-20b-olmo.json")
+    row_hashes = json.loads((SHARED / "published" / "requests_golden_rows.json").read_text())
+    for label in SMALL_GOLDEN:
+        golden_case(label, golden["tasks"][label], tokenizer, row_hashes.get(label))
+
+
+def test_published_ids_with_a_bos():
+    golden, tokenizer = load_golden("requests_golden_bos.json", "gpt-neox-20b-bos.json")
+    cases = {k: v for k, v in golden["tokenizers"]["neox_bos"].items() if isinstance(v, dict) and "sha256" in v}
+    assert len(cases) >= 4
+    for label, case in cases.items():
+        golden_case(label, case, tokenizer)
