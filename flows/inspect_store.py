@@ -179,9 +179,11 @@ def _numbers(old: Manifest, new: Manifest) -> list[tuple[str, Any, Any]]:
 
 def training_cost(scale: str) -> dict[str, Any]:
     """Parameters, tokens, steps and FLOPs of a scale."""
-    from models.scales import training_cost as cost
+    from models.scales import SCALES
 
-    return cost(scale)
+    if scale not in SCALES:
+        raise ValueError(f"there is no scale '{scale}'; the scales are {', '.join(SCALES)}")
+    return SCALES[scale].plan()
 
 
 def print_json(value: Any) -> None:
@@ -204,11 +206,28 @@ def print_board(store: Store, pipeline: str) -> Path:
     names = [column[0] for column in funnel.description]
     print_table([dict(zip(names, row, strict=True)) for row in funnel.fetchall()], "funnel")
     board = json.loads((where.files / "board.json").read_text())
-    print_table(table(board), "leaderboard")
+    print_table([_board_row(row) for row in table(board)], "leaderboard")
     console.print(where.manifest().summary["headline"], highlight=False)
     page = where.files / "index.html"
     console.print(f"\npage: {page}", soft_wrap=True, highlight=False)
     return page
+
+
+def _board_row(row: dict[str, Any]) -> dict[str, Any]:
+    """One strategy in a line of the terminal: rank or tie, the ranking metric with its interval, every validation text, CORE."""
+
+    def percent(name: str) -> str:
+        if row[name] is None:
+            return ""
+        return f"{100 * row[name]:.1f}" + (" (at chance)" if row[f"{name}_at_chance"] else "")
+
+    interval = f"{row['mean']:.3f} [{row['low']:.3f}, {row['high']:.3f}]" if row["low"] is not None else f"{row['mean']:.3f}"
+    texts = {f"{name}_bpb": round(value, 3) for name, value in (row["val_bpb"] or {}).items()}
+    return {
+        "rank": row["mark"], "strategy": row["strategy"], "status": row["status"], row["metric"]: interval, **texts, "core": percent("core"),
+        "extended": percent("extended"), "tokens": row["train_tokens"], "epochs": round(row["epochs"], 2), "seeds": row["seeds"], "scale": row["scale"],
+        "suite": row["suite"],
+    }  # fmt: skip
 
 
 def print_scores(store: Store, dataset: str, as_json: bool) -> None:

@@ -20,9 +20,11 @@ def task_states(store: str) -> dict[str, str]:
     """The states of the tasks of the latest flow run over a store, as Prefect's UI shows them."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+    from prefect.client.schemas.sorting import FlowRunSort
 
     with get_client(sync_client=True) as client:
-        runs = [run for run in client.read_flow_runs(limit=50) if run.parameters.get("store") == store]
+        done = FlowRunFilter(state={"type": {"any_": ["COMPLETED"]}})  # a schedule has a hundred runs that are still to come
+        runs = [run for run in client.read_flow_runs(flow_run_filter=done, limit=200, sort=FlowRunSort.START_TIME_DESC) if run.parameters.get("store") == store]
         latest = max(runs, key=lambda run: run.created)
         tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[latest.id])))
     return {task.name: task.state_name for task in tasks}

@@ -1,0 +1,70 @@
+"""Strategies x scales x seeds: tokenise, train and evaluate what another recipe's strategies curate, and put all on one board.
+
+A recipe that can be compared exports `comparison() -> Comparison`;
+see pipelines/demo.py. All arms train on the same number of tokens, with one tokenizer, and are evaluated on the same texts.
+"""
+
+from dataclasses import dataclass
+
+from stages.core.plan import Node, Plan, PlanError, import_recipe
+from stages.evaluate import evaluate
+from stages.leaderboard import leaderboard
+from stages.tokenize_shuffle import tokenize_shuffle
+from stages.train import train
+from stages.train_tokenizer import train_tokenizer
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """One way of curating a pool."""
+
+    name: str
+    documents: Node
+    description: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a recipe hands over to be compared."""
+
+    strategies: tuple[Strategy, ...]
+    tokenizer_text: Node
+    """Documents on which the one tokenizer of all arms is trained: the least curated, so that it favours none."""
+    validation: tuple[tuple[str, Node], ...]
+    """(name, documents) of each validation text, from sources that the pool does not have."""
+
+
+VOCAB_AND_CONTEXT = {"nano": (2048, 128)}
+"""Token ids and positions of each scale; the others have GPT-NeoX's 50,432 and 2,048 (a test holds this against models/scales.py)."""
+
+
+def plan(pipeline: str = "demo", scales: tuple[str, ...] = ("nano",), seeds: tuple[int, ...] = (0, 1, 2), eval_data: str = "") -> Plan:
+    """The whole comparison, from web-archive files to the leaderboard."""
+    place = pipeline.partition(":")[0]
+    name = place.removesuffix(".py").rpartition("/")[2].rpartition(".")[2]
+    recipe = import_recipe(place)
+    if not hasattr(recipe, "comparison"):
+        raise PlanError(f"pipeline '{pipeline}' has no comparison() -> Comparison; see pipelines/demo.py for one")
+    compared: Comparison = recipe.comparison()
+    evaluations, names = [], []
+    for scale in scales:
+        vocab_size, seq_len = VOCAB_AND_CONTEXT.get(scale, (50_432, 2048))
+        tag = scale.replace("-", "_")
+        tokenizer = train_tokenizer.on(compared.tokenizer_text, vocab_size=vocab_size, name=f"tokenizer_{tag}")
+        for strategy in compared.strategies:
+            tokens = tokenize_shuffle.on(strategy.documents, tokenizer, seq_len=seq_len, name=f"tokens_{strategy.name}_{tag}")
+            for seed in seeds:
+                arm = f"{strategy.name}_{tag}_{seed}"
+                model = train.on(tokens, tokenizer, scale=scale, seed=seed, name=f"train_{arm}")
+                texts = [documents for _, documents in compared.validation]
+                named = tuple(name for name, _ in compared.validation)
+                evaluations.append(evaluate.on(model, tokenizer, *texts, validation=named, eval_data=eval_data, name=f"evaluate_{arm}"))
+                names.append(strategy.name)
+    board = leaderboard.on(
+        *evaluations,
+        strategies=tuple(names),
+        descriptions=tuple((s.name, s.description) for s in compared.strategies),
+        pipeline=name,
+        title=f"{name}: curation strategies compared",
+    )
+    return Plan(name, [board])

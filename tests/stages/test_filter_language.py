@@ -1,0 +1,72 @@
+import pyarrow as pa
+import pytest
+
+from stages.core.fingerprint import file_digest
+from stages.core.stage import Inputs, Resources
+from stages.filter_language import FilterLanguage, filter_language, model_path
+
+TEXTS = {
+    "en": "All human beings are born free and equal in dignity and rights.\nThey are endowed with reason and conscience.",
+    "de": "Alle Menschen sind frei und gleich an Würde und Rechten geboren.\nSie sind mit Vernunft und Gewissen begabt.",
+    "fr": "Tous les êtres humains naissent libres et égaux en dignité et en droits.",
+    "ru": "Все люди рождаются свободными и равными в своем достоинстве и правах.",
+    "es": "Todos los seres humanos nacen libres e iguales en dignidad y derechos, dotados como están de razón.",
+}
+
+
+def judge(texts, **fields):
+    return filter_language(FilterLanguage(**fields), Inputs(), Resources())(
+        pa.record_batch({"text": pa.array(texts, pa.string())})
+    )
+
+
+def test_keeps_english_and_says_what_else_it_saw():
+    verdict = judge(list(TEXTS.values()))
+    assert verdict.columns["language"].to_pylist() == list(TEXTS)
+    assert verdict.keep.to_pylist() == [language == "en" for language in TEXTS]
+    assert verdict.columns["language_score"].type == pa.float32()
+    assert [d["note"] for d in verdict.detail.to_pylist()] == list(TEXTS)
+    assert all(d["limit"] == 0.65 and 0.5 < d["value"] <= 1 for d in verdict.detail.to_pylist())
+    assert set(verdict.reason.to_pylist()) == {"language"}
+
+
+def test_another_language_and_another_limit():
+    assert judge(list(TEXTS.values()), language="de").keep.to_pylist() == [False, True, False, False, False]
+    mixed = TEXTS["en"] + " " + TEXTS["de"]
+    score = judge([mixed]).columns["language_score"][0].as_py()
+    language = judge([mixed]).columns["language"][0].as_py()
+    assert judge([mixed], language=language, min_score=score).keep.to_pylist() == [True]
+    assert judge([mixed], language=language, min_score=min(1, score + 1e-3)).keep.to_pylist() == [False]
+
+
+def test_scores_are_those_of_one_text_at_a_time():
+    import fasttext
+
+    model = fasttext.load_model(str(model_path(FilterLanguage())))
+    texts = [*TEXTS.values(), "ok", "a\0b the end", "line\r\nend"]
+    columns = judge(texts).columns
+    for text, language, score in zip(
+        texts, columns["language"].to_pylist(), columns["language_score"].to_pylist(), strict=True
+    ):
+        labels, scores = model.predict(text.replace("\n", " "))
+        assert labels[0] == "__label__" + language and score == pytest.approx(min(1, scores[0]), abs=1e-6)
+    halves = [judge(texts[:3]).columns["language_score"], judge(texts[3:]).columns["language_score"]]
+    assert pa.concat_arrays(halves).equals(columns["language_score"])
+
+
+def test_empty_null_and_no_rows():
+    verdict = judge(["", None, "\n"])
+    assert verdict.keep.to_pylist() == [False] * 3
+    assert len(judge([]).keep) == 0
+
+
+def test_identity_is_the_model_not_its_place(tmp_path):
+    packaged = model_path(FilterLanguage())
+    copy = tmp_path / "copy.ftz"
+    copy.write_bytes(packaged.read_bytes())
+    assert filter_language.identity(FilterLanguage(model=str(copy))) == filter_language.identity(FilterLanguage())
+    assert filter_language.identity(FilterLanguage())["model"] == file_digest(packaged)
+    with pytest.raises(ValueError, match="there is no model"):
+        model_path(FilterLanguage(model=str(tmp_path / "none.bin")))
+    with pytest.raises(ValueError, match="probability"):
+        FilterLanguage(min_score=65)
