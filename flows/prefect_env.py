@@ -10,6 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+NOISY = ("prefect", "EventsWorker", "APILogWorkerThread", "websockets", "asyncio")
+"""Loggers that report, at exit, what Prefect's temporary server cancels: nothing that a user could act on."""
+
 
 def prepare(store: str | Path) -> None:
     """Set the environment that Prefect reads at import; what the user has set stays."""
@@ -34,10 +37,10 @@ def call(flow: str, parameters: dict[str, Any], watch: Callable[[str, str, dict[
     """Call the flow `flows.<flow>.<flow>` in this process, telling `watch` of its events; raises what the flow raises."""
     from flows.execute import WATCH
 
+    for name in NOISY:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     token = WATCH.set(watch)
     try:
         return getattr(importlib.import_module(f"flows.{flow}"), flow)(**parameters)
     finally:
         WATCH.reset(token)
-        # The temporary server is cancelled at exit and says so on stderr; nobody needs to hear it.
-        logging.getLogger("prefect").setLevel(logging.CRITICAL + 1)

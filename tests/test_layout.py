@@ -56,11 +56,11 @@ def test_layers(path: Path):
             assert parts[0] == "flows"
         if top == "datatrove":
             assert parts[0] == "stages"
-        if parts[:2] in (("stages", "core"), ("stages", "kernels")) and top in PACKAGES:
-            assert name.startswith(("stages.core", "stages.kernels")) or name == "stages", f"{path.name} imports {name}"
-            assert parts[1] == "core" or not name.startswith("stages.core"), "kernels know nothing of the framework"
+        if parts[:2] in (("stages", "core"), ("stages", "kernels"), ("stages", "formats")) and top in PACKAGES:
+            assert name.startswith(("stages.core", "stages.kernels", "stages.formats")) or name == "stages", f"{path.name} imports {name}"
+            assert parts[1] == "core" or not name.startswith("stages.core"), "kernels and formats know nothing of the framework"
         if parts[0] == "stages" and len(parts) == 2 and name.startswith("stages."):
-            assert name.split(".")[1] in ("core", "kernels"), f"{path.name} imports another stage, {name}"
+            assert name.split(".")[1] in ("core", "kernels", "formats"), f"{path.name} imports another stage, {name}"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))

@@ -67,8 +67,12 @@ def library_versions(names: tuple[str, ...]) -> dict[str, str]:
     return versions
 
 
+SHARED_CODE = ("stages.kernels", "stages.formats")
+"""Packages whose files count as part of the stages that import them."""
+
+
 def source_hash(function: Any) -> str:
-    """Hash the source of a stage's module and of the kernels that it imports, whatever their depth in the file.
+    """Hash the source of a stage's module and of the kernels and formats that it imports, wherever in the file.
 
     It is evidence, not identity: `plan --why` uses it to say that the code changed while the version did not.
     """
@@ -81,11 +85,11 @@ def source_hash(function: Any) -> str:
     for node in ast.walk(ast.parse(source)):
         names = [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
         names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        if isinstance(node, ast.ImportFrom) and node.module == "stages.kernels":
-            names += [f"stages.kernels.{alias.name}" for alias in node.names]
+        if isinstance(node, ast.ImportFrom) and node.module in SHARED_CODE:
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
         for name in sorted(set(names)):
             path = Path(__file__).parents[2].joinpath(*name.split(".")).with_suffix(".py")
-            if name.startswith("stages.kernels.") and path.exists():
+            if name.startswith(tuple(f"{place}." for place in SHARED_CODE)) and path.exists():
                 parts.append(path.read_text())
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""A random order of documents that is the same everywhere (XXH64 of the id under a seed), and choices made along that order.
+"""A random order of documents, the same everywhere (XXH64 of the id under a seed), and choices made along it.
 
 The order depends on seed and ids alone: not on batches, shards, workers or the machine.
 """
@@ -17,7 +17,7 @@ WEYL = np.uint64(0x9E3779B97F4A7C15)
 
 
 def derived_seed(*words: str | int) -> int:
-    """Return a 64-bit seed for one purpose, such as `derived_seed("mix", 7, 0)`: other words, another and unrelated order."""
+    """Return a 64-bit seed for one purpose, such as `derived_seed("mix", 7, 0)`: other words, another order."""
     return int.from_bytes(hashlib.sha256("\0".join(str(word) for word in words).encode()).digest()[:8], "little")
 
 
@@ -40,7 +40,7 @@ def hash_numbers(numbers: np.ndarray, seed: int) -> np.ndarray:
 
 
 def smallest(hashes: np.ndarray, count: int) -> np.ndarray:
-    """Choose the `count` documents of the smallest hashes, the earlier one on a tie: boolean mask; all if there are fewer."""
+    """Choose the `count` documents of the smallest hashes, the earlier on a tie (all if fewer): boolean mask."""
     chosen = np.ones(len(hashes), bool)
     if count < len(hashes):
         chosen[np.argsort(hashes, kind="stable")[count:]] = False
@@ -48,10 +48,11 @@ def smallest(hashes: np.ndarray, count: int) -> np.ndarray:
 
 
 def fill_budget(hashes: np.ndarray, sizes: np.ndarray, budget: int) -> np.ndarray:
-    """Go through documents in order of hash (the earlier one on a tie) and take each that still fits into `budget`: boolean mask.
+    """Go through documents in order of hash and take each that still fits into `budget`: boolean mask.
 
-    The sizes taken add up to at most `budget`, and the gap is smaller than any document left out. (The subset that comes closest
-    of all is a knapsack problem, and its answer would be no random sample.)
+    On a tie the earlier one comes first. The sizes taken add up to at most `budget`, and the gap is smaller than any
+    document left out. (The subset that comes closest of all is a knapsack problem, and its answer would be no random
+    sample.)
     """
     return _fill(np.argsort(hashes, kind="stable"), np.ascontiguousarray(sizes, dtype=np.int64), np.int64(budget))
 
