@@ -299,12 +299,12 @@ def _run(
             view.say("[dim]starting Prefect (the first start in a store takes up to a minute) ...")
             prefect_env.call(flow, {**parameters, "store": str(store), "workers": workers}, view.watch)
         else:
-            from stages.core.catalog import write_catalog
+            from stages.core.catalog import refresh_catalog
             from stages.core.engine import run_plan
             from stages.core.stage import Resources
 
             run_plan(made, _store(store), Resources(workers=workers), strict=strict, watch=view.watch)
-            write_catalog(_store(store))
+            refresh_catalog(_store(store))
     if table or json:
         terminal.print_table([view.rows[node.name] for node in made.nodes if node.name in view.rows], f"{title}: {view.seconds:.1f} s", json)
     return made

@@ -3,6 +3,7 @@
 The engine decides what is done and does it; Prefect orders, shows and retries. Tasks exchange fingerprints, never data.
 """
 
+import logging
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
@@ -13,11 +14,13 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 from prefect.states import Completed, Failed
 
-from stages.core.catalog import write_catalog
+from stages.core.catalog import refresh_catalog
 from stages.core.engine import Outcome, Run, RunFailed
 from stages.core.plan import Node, Plan
 from stages.core.stage import Resources
 from stages.core.store import Store
+
+logger = logging.getLogger(__name__)
 
 WATCH: ContextVar[Callable[[str, str, dict[str, Any]], None] | None] = ContextVar("winnow_watch", default=None)
 """Who else wants to hear of a run's events, such as the terminal; a flow's parameters must be data."""
@@ -45,9 +48,10 @@ def execute(plan: Plan, store: Store, resources: Resources, strict: bool = False
                 errors.append(outcomes[name].error)
             elif name not in outcomes:
                 outcomes[name] = Outcome(name, "skipped", run.resolved[name].where.name, error="an input failed")
-        write_catalog(store)
-        if errors:
-            raise RunFailed("; ".join(errors))
+                run.note(name, "node_skipped")
+        refresh_catalog(store)
+        if any(outcome.state in ("failed", "skipped") for outcome in outcomes.values()):
+            raise RunFailed("; ".join(errors) or "some nodes did not run")
     return outcomes
 
 
@@ -61,10 +65,19 @@ def _task_of(run: Run, node: Node, outcomes: dict[str, Outcome]) -> Any:
         except RunFailed as error:
             outcomes[node.name] = Outcome(node.name, "failed", run.resolved[node.name].where.name, error=str(error))
             return Failed(message=str(error))
+        except Exception as error:  # a full disk, a bug: the node failed, and the run must say so
+            words = f"{node.name}: {type(error).__name__}: {error}"
+            logger.exception("%s", words)
+            run.note(node.name, "node_failed", shard=None, error=words, log="")
+            outcomes[node.name] = Outcome(node.name, "failed", run.resolved[node.name].where.name, error=words)
+            return Failed(message=words)
         outcomes[node.name] = outcome
         if outcome.state == "reused":
             return Completed(name="Reused", message=outcome.dataset, data=run.resolved[node.name].fingerprint)
-        _show(run.plan.name, outcome)
+        try:
+            _show(run.plan.name, outcome)
+        except Exception as error:  # the dataset is committed: an artifact that Prefect refuses must not undo that
+            logger.warning("no artifact for %s: %s", node.name, error)
         return run.resolved[node.name].fingerprint
 
     return work

@@ -6,6 +6,7 @@
 """
 
 import contextlib
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from stages.core.store import Store, read_journals, temporary_name
 
 if TYPE_CHECKING:
     import duckdb
+
+logger = logging.getLogger(__name__)
 
 _S, _I, _F, _B = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 TABLES: dict[str, list[tuple[str, pa.DataType]]] = {
@@ -86,6 +89,14 @@ def write_catalog(store: Store) -> Path:
     return final
 
 
+def refresh_catalog(store: Store) -> None:
+    """Write the catalog file; a failure is logged and no more, because the catalog is disposable and the run is not."""
+    try:
+        write_catalog(store)
+    except Exception as error:
+        logger.warning("catalog.duckdb was not written: %s", error)
+
+
 def _tables(store: Store) -> dict[str, pa.Table]:
     manifests = {where.name: (where, where.manifest()) for where in store.dataset_dirs()}
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
@@ -124,7 +135,7 @@ def _stage_stats(store: Store, manifests: dict[str, tuple[Any, Manifest]]) -> It
             depth[name] = 1 + max((depth_of(parent) for parent in parents), default=-1)
         return depth[name]
 
-    found = [(pipeline, variant, node, where) for pipeline, variant, node, where in store.refs()]
+    found = [ref for ref in store.refs() if ref[3].name in manifests]  # another run may have committed one just now
     found.sort(key=lambda ref: (ref[0], ref[1], depth_of(ref[3].name), ref[2]))
     for position, (pipeline, variant, node, where) in enumerate(found):
         m = manifests[where.name][1]

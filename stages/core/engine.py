@@ -87,7 +87,14 @@ class Run:
     def note(self, node: str, event: str, **fields: Any) -> None:
         """Write an event to the journal and tell whoever watches."""
         self.journal.write(event, node=node, **fields)
-        self.watch(node, event, fields)
+        self.tell(node, event, fields)
+
+    def tell(self, node: str, event: str, fields: dict[str, Any]) -> None:
+        """Tell whoever watches; what goes wrong there does not touch the run."""
+        try:
+            self.watch(node, event, fields)
+        except Exception:
+            logger.exception("whoever watches the run failed at %s of %s", event, node)
 
     def run_node(self, name: str) -> Outcome:
         """Bring one node, whose inputs are done, to its end: reuse it or make it. Raises RunFailed naming the shards that failed."""
@@ -106,8 +113,21 @@ class Run:
                     self.note(name, "node_finished", dataset=found.where.name, state=state, seconds=outcome.seconds, **_counts(manifest, ran, adopted))
                     return outcome
         self._finish(name, found)
+        self._warn_of_reuse(found, manifest)
         self.note(name, "node_reused", dataset=found.where.name, state="reused", **_counts(manifest, 0, 0))
         return Outcome(name, "reused", found.where.name, manifest, time.perf_counter() - started)
+
+    def _warn_of_reuse(self, found: Resolved, manifest: Manifest) -> None:
+        """Say what the dataset's making said, and if the code has changed since while the version has not."""
+        name, stage = found.node.name, found.node.stage
+        if manifest.fingerprint != found.fingerprint:
+            raise RunFailed(f"{name}: {found.where.name} holds another dataset, whose fingerprint begins alike; remove one of them")
+        for warning in manifest.warnings:
+            self.note(name, "warning", warning=warning)
+        if manifest.warnings and self.strict:
+            raise RunFailed(f"{manifest.warnings[0]}; run without --strict to go on")
+        if manifest.code_hash != source_hash(stage.function):
+            self.note(name, "warning", warning=f"{name} is reused, though the code of {stage.name} changed: bump its version= if its output did")
 
     def _finish(self, name: str, found: Resolved) -> None:
         self.store.write_ref(self.plan.name, self.plan.variant, name, found.node.stage.name, found.fingerprint)
@@ -127,8 +147,8 @@ class Run:
             return self._commit(found, records, policy, summary=summary), len(records), 0
         todo = self._input_keys(found)
         records = {name: found.where.committed_shard(name) for name in todo}
-        missing = [name for name, record in records.items() if record is None or record.key != todo[name]]
-        adopted = self._adopt(found, {name: todo[name] for name in missing})
+        missing = [n for n, record in records.items() if record is None or record.key != todo[n] or record.dropped_text != policy]
+        adopted = self._adopt(found, policy, {name: todo[name] for name in missing})
         records.update(adopted)
         missing = [name for name in missing if name not in adopted]
         if len(missing) < len(todo):
@@ -144,7 +164,7 @@ class Run:
         name = found.node.name
 
         def progress(fraction: float, words: str) -> None:
-            self.watch(name, "progress", {"fraction": fraction, "words": words})
+            self.tell(name, "progress", {"fraction": fraction, "words": words})
 
         future = self.pool.submit(self._job(found, token, policy, None, found.fingerprint), progress)
         try:
@@ -169,7 +189,7 @@ class Run:
                     records[shard] = future.result()
                     self.note(name, "shard_done", shard=shard, rows_out=records[shard].rows_out, rows_dropped=records[shard].rows_dropped)
                     fraction = (total_shards - len(todo) + len(records)) / total_shards
-                    self.watch(name, "progress", {"fraction": fraction, "words": f"{len(records)}/{len(todo)} shards"})
+                    self.tell(name, "progress", {"fraction": fraction, "words": f"{len(records)}/{len(todo)} shards"})
                 elif isinstance(error, JobFailed):
                     failed[shard] = error
                     self._record_failure(found, shard, error)
@@ -207,14 +227,19 @@ class Run:
                 raise RunFailed(f"{node.name}: input {parent.name} has no shard '{lacking[0]}'; it does not belong to {node.inputs[0].name}")
         return {name: digest([*common, *[keys[name] for keys in aligned]]) for name in names}
 
-    def _adopt(self, found: Resolved, wanted: dict[str, str]) -> dict[str, ShardRecord]:
-        """Take shards of equal name and key from other datasets of the stage, by hard link."""
+    def _adopt(self, found: Resolved, policy: str, wanted: dict[str, str]) -> dict[str, ShardRecord]:
+        """Take shards of equal name and key from other datasets of the stage, finished or not, by hard link.
+
+        Not those in which a page ran out of time: on another day it may not.
+        """
         adopted: dict[str, ShardRecord] = {}
-        for other in self.store.dataset_dirs(found.node.stage.name):
-            if len(adopted) == len(wanted) or other.path == found.where.path:
+        for other in self.store.begun_dirs(found.node.stage.name):
+            if other.path == found.where.path:
                 continue
-            for record in other.manifest().shards:
-                if record.name not in adopted and wanted.get(record.name) == record.key and _link_files(other, found.where, record):
+            for name in [name for name in wanted if name not in adopted]:
+                record = other.committed_shard(name)
+                fits = record and record.key == wanted[name] and record.dropped_text == policy and "quarantined_timeout" not in record.drops
+                if fits and _link_files(other, found.where, record):
                     write_mark(found.where, record)
                     adopted[record.name] = record
                     self.note(found.node.name, "shard_adopted", shard=record.name, source=other.name)
@@ -231,7 +256,12 @@ class Run:
         return "all" if size < ALL_TEXT_BELOW_BYTES else "sample"
 
     def _commit(self, found: Resolved, shards: list[ShardRecord], policy: str, files: list = (), summary: dict | None = None, seconds: float = 0.0) -> Manifest:
-        """Write the card and then the manifest: from here on the dataset exists."""
+        """Remove what no record names, write the card and then the manifest: from here on the dataset exists."""
+        named = {file.path for shard in shards for file in shard.files} | {file.path for file in files}
+        for place in (found.where.documents, found.where.dropped, found.where.files):
+            for path in place.rglob("*") if place.is_dir() else ():
+                if path.is_file() and str(path.relative_to(found.where.path)) not in named:
+                    path.unlink()  # of an attempt with another listing: the card's pattern would load it
         node, sums = found.node, total(shards)
         schema = LISTING if node.stage.kind == "source" else node.schema
         manifest = Manifest(
@@ -271,7 +301,6 @@ class Run:
             return []
         warning = f"{found.node.name} dropped {share:.1%} of {sums.rows_in:,} documents; one expects {band[0]:.0%} to {band[1]:.0%}"
         self.note(found.node.name, "warning", warning=warning)
-        logger.warning("%s", warning)
         if self.strict:
             raise RunFailed(f"{warning}; run without --strict to go on")
         return [warning]
@@ -306,7 +335,7 @@ def _schedule(run: Run) -> dict[str, Outcome]:
     futures: dict[Future, str] = {}
     waiting = {node.name: node for node in run.plan.nodes}
     width = max(1, run.resources.workers)  # enough to keep every worker busy with whole-node jobs
-    with ThreadPoolExecutor(width, thread_name_prefix="winnow-node") as threads:
+    with ThreadPoolExecutor(width, thread_name_prefix="winnow-node") as threads, _closing_on_interrupt(run):
         while waiting or futures:
             for name, node in list(waiting.items()):
                 states = [outcomes[p.name].state if p.name in outcomes else "pending" for p in node.inputs]
@@ -326,7 +355,22 @@ def _schedule(run: Run) -> dict[str, Outcome]:
                     outcomes[name] = future.result()
                 except RunFailed as error:
                     outcomes[name] = Outcome(name, "failed", run.resolved[name].where.name, error=str(error))
+                except Exception as error:  # a full disk, a bug: the other nodes finish first
+                    words = f"{name}: {type(error).__name__}: {error}"
+                    logger.exception("%s", words)
+                    run.note(name, "node_failed", shard=None, error=words, log="")
+                    outcomes[name] = Outcome(name, "failed", run.resolved[name].where.name, error=words)
     return outcomes
+
+
+@contextlib.contextmanager
+def _closing_on_interrupt(run: Run) -> Iterator[None]:
+    """Close the pool when the block is left by an exception: the node threads wait for it, and the executor for them."""
+    try:
+        yield
+    except BaseException:
+        run.pool.close()
+        raise
 
 
 def _counts(manifest: Manifest, ran: int, adopted: int) -> dict[str, int]:
@@ -352,6 +396,7 @@ def _write_listing(found: Resolved) -> ShardRecord:
         text_bytes=0,
         content_hash=content_hash,
         dropped_hash="",
+        dropped_text="",
         files=[dataclasses.replace(file, path="documents/listing.parquet")],
         seconds=round(time.perf_counter() - started, 4),
     )

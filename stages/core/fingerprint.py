@@ -12,6 +12,8 @@ import inspect
 import json
 import math
 import sys
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -67,31 +69,42 @@ def library_versions(names: tuple[str, ...]) -> dict[str, str]:
     return versions
 
 
-SHARED_CODE = ("stages.kernels", "stages.formats")
+SHARED_CODE = ("stages.kernels", "stages.formats", "models", "evaluation")
 """Packages whose files count as part of the stages that import them."""
 
 
+@cache
 def source_hash(function: Any) -> str:
-    """Hash the source of a stage's module and of the kernels and formats that it imports, wherever in the file.
+    """Hash the source of a stage's module and of all of SHARED_CODE that it imports, directly or not.
 
-    It is evidence, not identity: `plan --why` uses it to say that the code changed while the version did not.
+    It is evidence, not identity: a reused dataset whose code changed while the version did not is reported.
     """
     module = sys.modules[function.__module__]
     try:
         source = inspect.getsource(module)
     except (OSError, TypeError):  # typed into a prompt: there is no file to read
         return "unknown"
-    parts = [source]
+    root = Path(__file__).parents[2]
+    texts, waiting = {module.__name__: source}, [source]
+    while waiting:
+        for name in _imported(waiting.pop()):
+            path = root.joinpath(*name.split(".")).with_suffix(".py")
+            if name not in texts and name.startswith(tuple(f"{place}." for place in SHARED_CODE)) and path.exists():
+                texts[name] = path.read_text()
+                waiting.append(texts[name])
+    first = texts.pop(module.__name__)
+    return hashlib.sha256("\0".join([first, *[texts[name] for name in sorted(texts)]]).encode()).hexdigest()
+
+
+def _imported(source: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(source)):
-        names = [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
-        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        if isinstance(node, ast.ImportFrom) and node.module in SHARED_CODE:
-            names += [f"{node.module}.{alias.name}" for alias in node.names]
-        for name in sorted(set(names)):
-            path = Path(__file__).parents[2].joinpath(*name.split(".")).with_suffix(".py")
-            if name.startswith(tuple(f"{place}." for place in SHARED_CODE)) and path.exists():
-                parts.append(path.read_text())
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            # a relative import is written inside evaluation only
+            base = node.module if not node.level else f"evaluation.{node.module}" if node.module else "evaluation"
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
 def changed_fields(old: Any, new: Any, where: str = "") -> list[str]:

@@ -2,6 +2,8 @@
 
 import contextlib
 import dataclasses
+import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -16,8 +18,8 @@ from stages.core.dataset import Dataset, merged_batches
 from stages.core.fingerprint import digest, file_digest
 from stages.core.manifest import FileRecord, ShardRecord
 from stages.core.plan import Node, Plan
-from stages.core.schema import DETAIL, DROPPED
-from stages.core.stage import Artifact, Extracted, Guard, Inputs, Resources, Verdict
+from stages.core.schema import DETAIL, DROPPED, VERDICT
+from stages.core.stage import Artifact, Extracted, Guard, Inputs, Resources, SourceShard, Verdict
 from stages.core.store import DatasetDir, Store, commit_file, commit_text, temporary_name
 from stages.core.writer import ShardWriter
 
@@ -52,13 +54,15 @@ class JobRunner:
     def __init__(self, plan: Plan, store: Store, resources: Resources) -> None:
         self.plan, self.store, self.resources = plan, store, resources
         self._prepared: dict[str, tuple[str, Any, Inputs]] = {}
+        self._listings: dict[str, tuple[str, dict[str, SourceShard]]] = {}
 
     def run(self, job: Job, beat: Callable[[int], None] | None = None, progress: Callable[[float, str], None] | None = None) -> Any:
         """Do the job and commit it; return its ShardRecord, for a reduce (records, summary), for an artifact (files, summary, seconds)."""
         node = self.plan[job.node]
         where = self.store.dataset_dir(node.stage.name, job.fingerprints[node.name])
         with _scratch(where, keep=node.stage.kind == "artifact") as scratch:
-            resources = dataclasses.replace(self.resources, scratch=str(scratch), progress=progress)
+            whole = job.shard is None  # a shard's function outlives its job, so it gets no directory that does not
+            resources = dataclasses.replace(self.resources, scratch=str(scratch) if whole else "", progress=progress)
             run = {"artifact": self._artifact, "reduce": self._reduce}.get(node.stage.kind, self._shard)
             return run(node, job, where, resources, beat or (lambda _offset: None))
 
@@ -80,18 +84,28 @@ class JobRunner:
         out = _ShardOutput(node, job, where)
         try:
             if node.stage.kind == "extract":
-                raw = next(s for s in inputs.one("source").source_shards() if s.name == job.shard)
+                raw = self._raw_shard(node, fingerprint, inputs, job.shard)
+                before = _size_and_time(raw)
                 for extracted in work(raw, Guard(job.quarantined, beat)):
+                    beat(-1)  # writing is not the page's time
                     out.add_extracted(extracted)
+                if _size_and_time(raw) != before or (before and before[0] != raw.size_bytes):
+                    raise ValueError(f"{raw.url} changed during the run; start again, so that it is listed as it is now")
             else:
                 batches = merged_batches(inputs.documents, inputs.of("sidecar"), job.shard, self._columns(node), resources.batch_rows)
                 for number, batch in enumerate(batches):
                     beat(-number - 1)
                     out.add_judged(batch, work(batch))
+            beat(-1)
             return out.commit(job, time.perf_counter() - started)
         except BaseException:
             out.abandon()
             raise
+
+    def _raw_shard(self, node: Node, fingerprint: str, inputs: Inputs, name: str) -> SourceShard:
+        if self._listings.get(node.name, ("",))[0] != fingerprint:
+            self._listings[node.name] = (fingerprint, {shard.name: shard for shard in inputs.one("source").source_shards()})
+        return self._listings[node.name][1][name]
 
     def _columns(self, node: Node) -> list[str] | None:
         """A score reads only what it needs; a map carries every column on."""
@@ -102,13 +116,18 @@ class JobRunner:
     ) -> tuple[list[ShardRecord], dict[str, Any]]:
         records: list[ShardRecord] = []
         summary: dict[str, Any] = {}
+        inputs = self.inputs_of(node, job.fingerprints)
 
         def tables() -> Iterator[tuple[str, pa.Table]]:
-            summary.update((yield from node.stage(node.config, self.inputs_of(node, job.fingerprints), resources)) or {})
+            summary.update((yield from node.stage(node.config, inputs, resources)) or {})
 
         started = time.perf_counter()
         for shard, table in tables():
             beat(-len(records) - 1)
+            if shard in {record.name for record in records}:
+                raise ValueError(f"{node.name}: the reduce gave shard '{shard}' twice; give each shard once")
+            if VERDICT.keys() <= set(node.schema.names):
+                _check_verdicts(node, shard, table, inputs.documents)
             out = _ShardOutput(node, job, where, shard)
             try:
                 out.add_table(table)
@@ -117,7 +136,7 @@ class JobRunner:
                 out.abandon()
                 raise
             started = time.perf_counter()
-        return records, summary
+        return records, _as_json(summary, node.name)
 
     def _artifact(
         self, node: Node, job: Job, where: DatasetDir, resources: Resources, _beat: Callable[[int], None]
@@ -126,6 +145,7 @@ class JobRunner:
         made = node.stage(node.config, self.inputs_of(node, job.fingerprints), resources)
         if not isinstance(made, Artifact):
             raise TypeError(f"{node.name}: an artifact stage must return Artifact(files=...), got {type(made).__name__}")
+        summary = _as_json(dict(made.summary), node.name)
         records = []
         for name in made.files:
             written, final = Path(resources.scratch) / name, where.files / name
@@ -134,7 +154,7 @@ class JobRunner:
             where.check_token(job.token)
             commit_file(written, final)
         shutil.rmtree(resources.scratch, ignore_errors=True)
-        return records, dict(made.summary), time.perf_counter() - started
+        return records, summary, time.perf_counter() - started
 
 
 class _ShardOutput:
@@ -173,6 +193,8 @@ class _ShardOutput:
         self._keep(kept.filter(verdict.keep))
         gone = pc.invert(verdict.keep)
         if pc.any(gone).as_py():
+            if verdict.reason is None:
+                raise ValueError(f"{node.name}: the stage drops documents and gives no reason; every drop names one")
             reason = verdict.reason.filter(gone).cast(pa.string())
             detail = verdict.detail.filter(gone) if verdict.detail is not None else pa.nulls(len(reason), DETAIL)
             self._drop({name: batch.column(name).filter(gone) for name in ("id", "url", "origin", "text") if name in batch.schema.names}, reason, detail)
@@ -244,6 +266,7 @@ class _ShardOutput:
             text_bytes=documents.text_bytes,
             content_hash=content_hash,
             dropped_hash=closed["dropped"][1] if dropped else "",
+            dropped_text=job.keep_dropped_text,
             files=[dataclasses.replace(file, path=f"{kind}/{self.shard}.parquet") for kind, (file, _) in closed.items()],
             seconds=round(seconds, 4),
         )
@@ -262,10 +285,31 @@ class _ShardOutput:
             writer.path.unlink(missing_ok=True)
 
 
+def _as_json(summary: dict[str, Any], node: str) -> dict[str, Any]:
+    """Return the summary as the manifest will hold it; ValueError for what is no JSON, before hours of work are given up."""
+    try:
+        return json.loads(json.dumps(summary, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{node}: its summary is no JSON ({error}); give plain numbers, strings, lists and dicts") from None
+
+
+def _check_verdicts(node: Node, shard: str, table: pa.Table, documents: Dataset) -> None:
+    """A verdict for every document, in the documents' order."""
+    if not table.column("id").combine_chunks().equals(documents.table(shard, ["id"]).column("id").combine_chunks()):
+        raise ValueError(f"{node.name}/{shard}: the verdicts are not one for each document of {documents.name}, in its order")
+
+
+def _size_and_time(raw: SourceShard) -> tuple[int, int] | None:
+    """Size and modification time of a local raw shard; None for one that is elsewhere."""
+    try:
+        found = os.stat(raw.url)
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
+
+
 def write_mark(where: DatasetDir, record: ShardRecord) -> None:
     """Commit a shard: from here on it is done."""
-    import json
-
     commit_text(json.dumps(dataclasses.asdict(record), ensure_ascii=False), where.shard_mark(record.name))
 
 

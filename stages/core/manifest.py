@@ -44,6 +44,8 @@ class ShardRecord:
     """UTF-8 bytes of `text` that were kept; 0 where there is no such column."""
     content_hash: str
     dropped_hash: str
+    dropped_text: str
+    """Which dropped documents kept their text: all, sample, none; "" where nothing is dropped."""
     files: list[FileRecord]
     seconds: float
 

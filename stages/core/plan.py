@@ -94,7 +94,7 @@ class Node:
                 hint = f"; did you mean '{near[0]}'?" if near else "; put the stage that writes it before this one"
                 raise PlanError(f"{self.name}: column '{column}' is missing from {parents or 'its inputs'} (has: {', '.join(available)}){hint}")
 
-    @property
+    @cached_property
     def recipe(self) -> str:
         """Hash of everything that was written down about this node and those before it: equal in two processes that loaded one plan."""
         return digest([self.name, self.stage.name, self.stage.version, self.config, [node.recipe for node in self.inputs]])
@@ -107,6 +107,8 @@ class PlanRef:
     target: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     overrides: tuple[tuple[str, Any], ...] = ()
+    until: tuple[str, ...] = ()
+    """Only what these nodes need; () = all."""
 
 
 class Plan:
@@ -115,6 +117,9 @@ class Plan:
     def __init__(self, name: str, outputs: Iterable[Node], variant: str = "default", ref: PlanRef | None = None) -> None:
         self.name, self.outputs, self.variant, self.ref = name, tuple(outputs), variant, ref
         self.nodes = _topological(self.outputs)
+        for word in (name, variant):
+            if not word.isidentifier() or word == "meta":
+                raise PlanError(f"plan '{word}': its name and variant must be letters, digits and '_', and not 'meta' (they become a SQL schema)")
         by_name: dict[str, Node] = {}
         for node in self.nodes:
             if by_name.setdefault(node.name, node) is not node:
@@ -139,7 +144,7 @@ class Plan:
         """Check inputs and columns from end to end; PlanError says what to change."""
         for node in self.nodes:
             _ = node.roles, node.schema
-            if node.stage.kind in ("map", "reduce") and "documents" in node.roles:
+            if "documents" in node.roles and "sidecar" in node.roles:
                 _check_sidecars(node)
 
     def replace(self, changes: Mapping[str, Mapping[str, Any]]) -> "Plan":
@@ -151,11 +156,14 @@ class Plan:
             fields = {f.name: getattr(node.config, f.name) for f in dataclasses.fields(node.config)}
             config = type(node.config)(**{**fields, **changes[node.name]}) if node.name in changes else node.config
             made[id(node)] = Node(node.stage, config, tuple(made[id(parent)] for parent in node.inputs), node.name)
-        return Plan(self.name, [made[id(node)] for node in self.outputs], self.variant, self.ref)
+        pairs = tuple((f"{name}.{key}", value) for name, fields in changes.items() for key, value in fields.items())
+        ref = self.ref and dataclasses.replace(self.ref, overrides=self.ref.overrides + pairs)
+        return Plan(self.name, [made[id(node)] for node in self.outputs], self.variant, ref)
 
     def until(self, *names: str) -> "Plan":
         """Return the part of the plan that the named nodes need."""
-        return Plan(self.name, [self[name] for name in names], self.variant, self.ref)
+        ref = self.ref and dataclasses.replace(self.ref, until=names)
+        return Plan(self.name, [self[name] for name in names], self.variant, ref)
 
     @property
     def recipe(self) -> str:
@@ -184,6 +192,7 @@ def load_plan(ref: PlanRef | str) -> Plan:
             raise ConfigError(f"--set {dotted}: write node.field=value, for example {plan.nodes[-1].name}.field=value")
         changes.setdefault(node, {})[name] = value
     plan = plan.replace(changes) if changes else plan
+    plan = plan.until(*ref.until) if ref.until else plan
     plan.ref = ref
     return plan
 
@@ -198,7 +207,13 @@ def import_recipe(place: str) -> Any:
         if name not in sys.modules:
             spec = importlib.util.spec_from_file_location(name, path)
             sys.modules[name] = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(sys.modules[name])
+            try:
+                spec.loader.exec_module(sys.modules[name])
+            except BaseException as error:
+                del sys.modules[name]
+                if isinstance(error, (ImportError, SyntaxError, NameError)):
+                    raise PlanError(f"{place} can not be loaded: {type(error).__name__}: {error}") from error
+                raise
         return sys.modules[name]
     module = place if "." in place else f"pipelines.{place}"
     try:
@@ -226,17 +241,22 @@ def _topological(outputs: Iterable[Node]) -> tuple[Node, ...]:
 
 
 def _check_sidecars(node: Node) -> None:
-    """A sidecar fits documents if these, or an ancestor of theirs reached through maps alone, are what it scored."""
-    lineage, current = [], node.inputs_of("documents")[0]
-    while True:
-        lineage.append(current)
-        if current.stage.kind != "map":
-            break
-        current = current.inputs_of("documents")[0]
+    """A sidecar fits documents if these are what it scored, or came from it through maps that left alone what it read."""
+    documents = node.inputs_of("documents")[0]
+    seen = {name: documents.name for name in documents.schema.names}
     for sidecar in node.inputs_of("sidecar"):
         scored = sidecar.inputs_of("documents")
+        read = sidecar.stage.needed(sidecar.config)
+        lineage, current = [documents], documents
+        while current.stage.kind == "map" and not read & set(current.stage.added(current.config)):
+            current = current.inputs_of("documents")[0]
+            lineage.append(current)
         if not scored or not any(scored[0] is ancestor for ancestor in lineage):
             raise PlanError(
                 f"{node.name}: sidecar '{sidecar.name}' scored '{scored[0].name if scored else 'nothing'}', which is not "
-                f"'{lineage[0].name}' or one of those it came from by dropping alone ({', '.join(a.name for a in lineage)})"
+                f"'{documents.name}' or one of those it came from by dropping alone ({', '.join(a.name for a in lineage)})"
             )
+        for column in sidecar.schema.names:
+            if column != "id" and column in seen:
+                raise PlanError(f"{node.name}: column '{column}' comes from both {seen[column]} and {sidecar.name}; leave one out")
+            seen[column] = sidecar.name

@@ -4,6 +4,7 @@ A shard whose worker died or stalled is tried once more alone. An extraction tha
 quarantined and goes on; any other shard is recorded as failed, with the worker's last words, while the others finish.
 """
 
+import contextlib
 import logging
 import os
 import queue
@@ -87,6 +88,8 @@ class LocalPool:
         self._logs = tempfile.TemporaryDirectory(prefix="winnow-workers-")
         self._inbox: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._wake_read, self._wake_write = socket.socketpair()
+        self._lock, self._stopped = threading.Lock(), ""
+        self._stillborn = 0
         # One thread starts all workers and outlives them: PR_SET_PDEATHSIG fires when the starting thread ends, not the process.
         self._thread = threading.Thread(target=self._loop, name="winnow-pool", daemon=True)
         self._thread.start()
@@ -94,15 +97,22 @@ class LocalPool:
     def submit(self, job: Job, progress: Callable[[float, str], None] | None = None) -> Future:
         """Queue a job; the future gives what JobRunner.run returns, or raises JobFailed."""
         task = _Task(job, Future(), progress, pages=self.plan[job.node].stage.kind == "extract")
-        self._inbox.put(task)
+        with self._lock:
+            if self._stopped:
+                task.future.set_exception(JobFailed(self._stopped))
+                return task.future
+            self._inbox.put(task)
         self._wake_write.send(b"x")
         return task.future
 
     def close(self) -> None:
-        """Stop the workers; jobs that still run are abandoned."""
-        self._inbox.put(None)
-        self._wake_write.send(b"x")
-        self._thread.join(timeout=30)
+        """Stop the workers; jobs that still run are abandoned. Closing twice does no harm."""
+        if self._thread.is_alive():
+            self._inbox.put(None)
+            self._wake_write.send(b"x")
+            self._thread.join(timeout=30)
+        self._wake_read.close()
+        self._wake_write.close()
         self._logs.cleanup()
 
     def __enter__(self) -> "LocalPool":
@@ -134,9 +144,12 @@ class LocalPool:
             for worker in state.workers:
                 worker.process.kill()
                 worker.process.wait()
+                worker.connection.close()
             self._fail_all(state, "the worker pool was closed")
 
     def _fail_all(self, state: _State, message: str) -> None:
+        with self._lock:
+            self._stopped = self._stopped or message
         tasks = state.waiting + state.retries + [w.task for w in state.workers if w.task]
         while not self._inbox.empty():
             tasks += [t for t in [self._inbox.get()] if t]
@@ -146,8 +159,8 @@ class LocalPool:
 
     def _dispatch(self, state: _State) -> None:
         busy = [w for w in state.workers if w.task]
-        if state.retries:  # alone means alone: wait until nobody else runs
-            if not busy:
+        if state.retries:  # alone: beside no other shard (a training may take hours and is not waited for)
+            if not [w for w in busy if w.task.job.shard is not None]:
                 task = state.retries.pop(0)
                 task.alone = True
                 self._give(self._idle(state), task)
@@ -170,7 +183,7 @@ class LocalPool:
         with tempfile.TemporaryFile() as pulse_file, open(log, "wb") as log_file:
             pulse_file.truncate(PULSE.size)
             fds = (theirs.fileno(), pulse_file.fileno())
-            command = [sys.executable, "-m", "stages.core.worker", str(fds[0]), str(fds[1]), str(os.getpid())]
+            command = [sys.executable, "-P", "-m", "stages.core.worker", str(fds[0]), str(fds[1]), str(os.getpid())]
             root = str(Path(__file__).resolve().parents[2])
             path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
             process = subprocess.Popen(
@@ -179,9 +192,9 @@ class LocalPool:
             pulse = mmap(pulse_file.fileno(), PULSE.size)
         theirs.close()
         connection = Connection(ours.detach())
-        connection.send(
-            {"ref": self.plan.ref, "recipe": self.plan.recipe, "store": str(self.store.root), "resources": replace(self.resources, progress=None)}
-        )
+        setup = {"ref": self.plan.ref, "recipe": self.plan.recipe, "store": str(self.store.root), "resources": replace(self.resources, progress=None)}
+        with contextlib.suppress(OSError):  # it has died already: its end of the connection tells
+            connection.send(setup)
         return _Worker(process, connection, pulse, log)
 
     def _give(self, worker: _Worker, task: _Task) -> None:
@@ -189,13 +202,13 @@ class LocalPool:
         PULSE.pack_into(worker.pulse, 0, -1, time.monotonic())
         try:
             worker.connection.send(task.job)
-        except (BrokenPipeError, ConnectionResetError):
+        except OSError:
             pass  # it has just died: its end of the connection tells us in the next round
 
     def _hear(self, state: _State, worker: _Worker) -> None:
         try:
             kind, *words = worker.connection.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):  # an end in the middle of a message is a plain OSError
             self._bury(state, worker)
             return
         task = worker.task
@@ -215,7 +228,7 @@ class LocalPool:
         now = time.monotonic()
         for worker in state.workers:
             task = worker.task
-            if not task or not worker.ready or task.job.shard is None or worker.killed_for:
+            if not task or (worker.ready and task.job.shard is None) or worker.killed_for:
                 continue
             offset, since = worker.beat()
             limit = self.resources.page_timeout_seconds if task.pages and offset >= 0 else self.resources.stall_timeout_seconds
@@ -238,6 +251,11 @@ class LocalPool:
         offset = worker.beat()[0] if task.pages else -1
         fault = (offset, "quarantined_timeout" if worker.killed_for else "quarantined_crash")
         logger.warning("%s: worker %s%s", task.job.label, how, f" at byte {offset}" if offset >= 0 else "")
+        self._stillborn = 0 if worker.ready else self._stillborn + 1
+        if self._stillborn >= 2:
+            last = words.strip().rpartition("\n")[2]
+            task.future.set_exception(JobFailed(f"workers can not start: {last or how}", words))
+            return
         task.deaths += 1
         on_a_page = offset >= 0 and task.deaths <= MAX_DEATHS
         if not task.alone or on_a_page:

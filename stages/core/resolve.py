@@ -47,10 +47,13 @@ def resolve(plan: Plan, store: Store, resources: Resources) -> dict[str, Resolve
         }
         if stage.identity:
             payload["identity"] = canonical(dict(stage.identity(node.config)), f"{node.name}.identity")
+        if not stage.function.__module__.startswith("stages."):
+            # Names of stages outside the house are not unique, and their authors forget versions: the code itself tells them apart.
+            payload["code"] = source_hash(stage.function)
         listing: tuple[SourceShard, ...] = ()
         if stage.kind == "source":
             listing = tuple(stage(node.config, Inputs(), resources))
-            payload["listing"] = {shard.name: f"{shard.size_bytes}:{shard.identity}" for shard in listing}
+            payload["listing"] = [[s.name, s.path, s.size_bytes, s.identity] for s in listing]  # their order is that of the documents
         fingerprint = digest(payload)
         resolved[node.name] = Resolved(node, payload, fingerprint, store.dataset_dir(stage.name, fingerprint), listing)
     return resolved

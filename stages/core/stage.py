@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from stages.core.config import is_config
+from stages.core.config import ConfigError, is_config
 
 if TYPE_CHECKING:
     from stages.core.dataset import Dataset
@@ -110,14 +110,17 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Resources:
-    """Where and with what a stage runs: nothing here may change its output, and none of it enters a fingerprint."""
+    """Where and with what a stage runs: none of it enters a fingerprint or changes a result.
+
+    (But for a page that is given up after page_timeout_seconds, which is then recorded as such.)
+    """
 
     workers: int = 1
     threads: int = 1
     batch_rows: int = 1024
     device: str = "cpu"
     scratch: str = ""
-    """A private local directory of the running job; what an artifact stage returns is written here.
+    """A private local directory; what an artifact stage returns is written here. A reduce may spill there; the others get none.
     That of an artifact outlives a kill: the next attempt finds what the last one left."""
     page_timeout_seconds: float = 60.0
     """Longest time one page may take to extract before its worker is killed."""
@@ -129,6 +132,10 @@ class Resources:
     """None = all below 100 GB of input text, sample (1 in 100) above."""
     progress: Callable[[float, str], None] | None = None
     """Called by long artifact stages with a fraction done and a few words."""
+
+    def __post_init__(self) -> None:
+        if self.workers < 0 or self.batch_rows < 1:
+            raise ConfigError(f"workers is {self.workers} and batch_rows {self.batch_rows}; give 0 or more workers and at least 1 row")
 
     def report(self, fraction: float, words: str) -> None:
         """Tell whoever watches how far a long job is; fraction in [0, 1]."""

@@ -156,6 +156,8 @@ class Store:
         if "://" in text and not text.startswith("file://"):
             raise StoreError(f"store {text}: only local directories can be written in this version; give a path such as ./store")
         self.root = Path(text.removeprefix("file://")).absolute()
+        if self.root.exists() and not self.root.is_dir():
+            raise StoreError(f"store {self.root} is a file; give a directory")
 
     def dataset_dir(self, stage: str, fingerprint: str) -> DatasetDir:
         """Return the directory of a dataset, which need not exist."""
@@ -166,6 +168,11 @@ class Store:
         for stage_dir in sorted(self.root.glob(stage or "[!_.]*")):
             for manifest in sorted(stage_dir.glob("*/manifest.json")):
                 yield DatasetDir(manifest.parent)
+
+    def begun_dirs(self, stage: str) -> Iterator[DatasetDir]:
+        """Yield the directories of all datasets of a stage that have a committed shard, finished or not, in order of name."""
+        for shards in sorted((self.root / stage).glob("*/_shards")):
+            yield DatasetDir(shards.parent)
 
     def write_ref(self, pipeline: str, variant: str, node: str, stage: str, fingerprint: str) -> None:
         """Point `<pipeline>/<variant>/<node>` at a dataset."""
@@ -185,6 +192,8 @@ class Store:
     def refs(self) -> Iterator[tuple[str, str, str, DatasetDir]]:
         """Yield (pipeline, variant, node, dataset directory) of every ref whose dataset is committed."""
         for path in sorted((self.root / "_refs").glob("*/*/*.json")):
+            if path.name.startswith(TEMPORARY):  # of a run that is writing it now, or was killed while it did
+                continue
             data = json.loads(path.read_text())
             where = self.dataset_dir(data["stage"], data["fingerprint"])
             if (where.path / "manifest.json").exists():
@@ -205,7 +214,7 @@ class RunJournal:
 
     def write(self, event: str, **fields: Any) -> None:
         """Append an event with the time and `fields`."""
-        line = json.dumps({"time": time.time(), "event": event, **self._base, **fields}, ensure_ascii=False) + "\n"
+        line = json.dumps({"time": time.time(), "event": event, **self._base, **fields}) + "\n"
         fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             os.write(fd, line.encode())
@@ -216,6 +225,6 @@ class RunJournal:
 def read_journals(store: Store) -> Iterator[dict[str, Any]]:
     """Yield the events of all runs in order of time; a line cut by a kill is left out."""
     for path in sorted((store.root / "_runs").glob("*.jsonl")):
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
             with contextlib.suppress(json.JSONDecodeError):
                 yield json.loads(line)

@@ -1,6 +1,6 @@
 """A worker process: loads the plan by its reference, checks that it is the same plan, then runs jobs until its parent hangs up.
 
-Started by stages.core.pool as `python -m stages.core.worker FD`; never by hand.
+Started by stages.core.pool as `python -m stages.core.worker CONNECTION_FD PULSE_FD PARENT_PID`; never by hand.
 """
 
 import ctypes

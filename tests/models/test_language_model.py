@@ -25,8 +25,8 @@ def greedy(prompt: list[int], max_new_tokens: int, stop=None) -> list[int]:
 
 
 def test_score_equals_log_softmax_of_the_rows_alone(monkeypatch):
-    monkeypatch.setattr(language_model, "BODY_TOKENS", 30)  # two rows at a time
-    monkeypatch.setattr(language_model, "HEAD_LOGITS", 31 * 3)  # three places at a time
+    monkeypatch.setattr(language_model, "BODY_TOKENS", {"cpu": 30})  # two rows at a time
+    monkeypatch.setattr(language_model, "HEAD_LOGITS", {"cpu": 31 * 3})  # three places at a time
     random = np.random.default_rng(0)
     lengths = [12, 3, 7, 1, 9]
     tokens_BT = np.zeros((5, 12), dtype=np.int64)

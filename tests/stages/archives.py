@@ -1,4 +1,4 @@
-"""Crawl files written byte by byte, and `read`, which extracts one and checks its account: for extract's and warc's tests."""
+"""Crawl files written byte by byte, and `read`, which extracts one and checks its account, for several test files."""
 
 import gzip
 import io

@@ -4,8 +4,9 @@ import datasets
 import pytest
 
 from stages.core import job as job_module
+from stages.core.catalog import connect
 from stages.core.engine import RunFailed, run_plan, verify
-from stages.core.plan import load_plan
+from stages.core.plan import PlanRef, load_plan
 from stages.core.resolve import forecast, resolve
 from stages.core.stage import Resources
 from stages.core.store import Store, read_journals
@@ -79,7 +80,7 @@ class Crash(BaseException):
     """Stands for the end of the process: nothing may catch it."""
 
 
-@pytest.mark.parametrize("kill_at", range(0, 60, 4))
+@pytest.mark.parametrize("kill_at", range(0, 72, 3))
 def test_a_crash_at_any_commit_point_is_survived(tmp_path, toy, monkeypatch, kill_at):
     plan = load_plan(toy())
     whole = hashes(run_plan(plan, Store(tmp_path / "whole"), INLINE))
@@ -108,7 +109,8 @@ def test_a_crash_at_any_commit_point_is_survived(tmp_path, toy, monkeypatch, kil
     after = run_plan(plan, store, INLINE)
     assert hashes(after) == whole
     assert list(verify(store)) == []
-    assert not [p for p in store.root.rglob(".tmp-*") if "_runs" not in str(p)]
+    assert not [p for p in store.root.rglob(".tmp-*") if "_refs" not in str(p)]
+    connect(store).close()
 
 
 def test_a_failed_shard_lets_the_others_finish_and_says_why(store, toy, corpus, shard_writer):
@@ -121,7 +123,8 @@ def test_a_failed_shard_lets_the_others_finish_and_says_why(store, toy, corpus, 
     assert "RuntimeError" in open(failed["log"]).read()
     assert {e["node"] for e in events if e["event"] == "node_skipped"} == {"toy_filter", "toy_score", "toy_dedup", "toy_apply", "toy_count"}
     shard_writer(corpus, "s1", [{"id": "good", "text": "mended by hand"}])
-    assert run_plan(load_plan(toy()), store, INLINE)["toy_extract"].shards_adopted == 0
+    mended = run_plan(load_plan(toy()), store, INLINE)["toy_extract"]
+    assert (mended.shards_run, mended.shards_adopted) == (1, 2)  # what the failed run had finished is not done again
 
 
 def test_strict_stops_at_an_unexpected_drop_rate(store, toy):
@@ -139,6 +142,50 @@ def test_dropped_text_policies(tmp_path, toy):
         made = run_plan(load_plan(toy()), store, Resources(workers=0, keep_dropped_text=policy))["toy_filter"]
         texts = [t for f in (store.root / made.dataset / "dropped").glob("*.parquet") for t in pq.read_table(f).column("text").to_pylist()]
         assert sum(t is not None for t in texts) == expected and made.manifest.keep_dropped_text == policy
+
+
+def test_another_text_policy_is_not_resumed_or_adopted(store, toy, corpus, shard_writer):
+    import pyarrow.parquet as pq
+
+    run_plan(load_plan(toy()), store, Resources(workers=0, keep_dropped_text="none"))
+    shard_writer(corpus, "s3", [{"id": "3-0", "text": "no"}])
+    made = run_plan(load_plan(toy()), store, Resources(workers=0, keep_dropped_text="all"))["toy_filter"]
+    texts = [t for f in (store.root / made.dataset / "dropped").glob("*.parquet") for t in pq.read_table(f).column("text").to_pylist()]
+    assert len(texts) == 25 and None not in texts
+
+
+def test_strict_looks_at_reused_datasets_too(store, toy):
+    plan = load_plan(toy(toy_filter__min_length=99))
+    run_plan(plan, store, INLINE)
+    with pytest.raises(RunFailed, match="dropped 100.0%"):
+        run_plan(plan, store, INLINE, strict=True)
+
+
+def test_two_stages_of_one_name_do_not_share(store, toy, tmp_path):
+    source = open(toy().target.partition(":")[0]).read()
+    kept = []
+    for name, sign in (("a", "greater_equal"), ("b", "less")):
+        (tmp_path / f"{name}.py").write_text(source.replace("pc.greater_equal(length", f"pc.{sign}(length"))
+        ref = PlanRef(f"{tmp_path / name}.py:plan", toy().arguments)
+        kept.append(run_plan(load_plan(ref), store, INLINE)["toy_filter"].manifest.rows_out)
+    assert kept == [72, 24]
+
+
+def test_an_unexpected_error_is_a_failure_and_the_rest_goes_on(store, toy, monkeypatch):
+    from stages.core import engine
+
+    real = engine.Run._commit
+
+    def full_disk(self, found, *args, **kwargs):
+        if found.node.name == "toy_score":
+            raise OSError(28, "No space left on device")
+        return real(self, found, *args, **kwargs)
+
+    monkeypatch.setattr(engine.Run, "_commit", full_disk)
+    with pytest.raises(RunFailed, match="toy_score: OSError: .* No space left"):
+        run_plan(load_plan(toy()), store, INLINE)
+    finished = {e["node"] for e in read_journals(store) if e["event"] == "node_finished"}
+    assert {"toy_filter", "toy_dedup"} <= finished
 
 
 def test_verify_finds_a_changed_file(store, toy):

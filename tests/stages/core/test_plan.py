@@ -42,6 +42,29 @@ def test_sidecar_must_belong():
         Plan("p", [toy.toy_apply.on(a, toy.toy_dedup.on(a), toy.toy_score.on(b, name="score_b"))])
 
 
+def test_a_score_of_another_text_does_not_fit():
+    pages = toy.toy_extract.on(toy.toy_source.on(root="x"))
+    cut = toy.toy_cut.on(pages)
+    verdicts = toy.toy_dedup.on(cut)
+    with pytest.raises(PlanError, match="sidecar 'toy_score' scored 'toy_extract', which is not 'toy_cut'"):
+        Plan("p", [toy.toy_apply.on(cut, verdicts, toy.toy_score.on(pages))])
+    Plan("p", [toy.toy_apply.on(cut, verdicts, toy.toy_score.on(cut))])
+
+
+def test_a_column_comes_from_one_place():
+    pages = toy.toy_extract.on(toy.toy_source.on(root="x"))
+    a, b = toy.toy_score.on(pages, name="a"), toy.toy_score.on(pages, name="b")
+    with pytest.raises(PlanError, match="column 'score_toy' comes from both a and b"):
+        Plan("p", [toy.toy_apply.on(pages, toy.toy_dedup.on(pages), a, b)])
+
+
+def test_recipe_is_cheap_in_a_plan_of_diamonds():
+    node = toy.toy_extract.on(toy.toy_source.on(root="x"))
+    for i in range(40):
+        node = toy.toy_apply.on(node, toy.toy_dedup.on(node, name=f"d{i}"), toy.toy_score.on(node, name=f"s{i}"), name=f"a{i}")
+    assert len(Plan("p", [node]).recipe) == 64
+
+
 def test_names_are_unique_and_sql():
     pages = toy.toy_extract.on(toy.toy_source.on(root="x"))
     with pytest.raises(PlanError, match="two nodes are called 'toy_filter'"):

@@ -86,3 +86,35 @@ def test_workers_die_with_their_parent_and_a_rerun_goes_on(tmp_path, toy, corpus
     assert not [pid for pid in children if os.path.exists(f"/proc/{pid}") and "stages.core.worker" in open(f"/proc/{pid}/cmdline").read()]
     fresh = run_plan(load_plan(toy()), Store(tmp_path / "fresh"), Resources(workers=0))
     assert {n: o.manifest.content_hash for n, o in again.items()} == {n: o.manifest.content_hash for n, o in fresh.items()}
+
+
+def test_a_part_of_a_plan_and_a_changed_one_run_on_workers(store, toy):
+    part = load_plan(toy()).replace({"toy_filter": {"min_length": 6}}).until("toy_filter")
+    made = run_plan(part, store, Resources(workers=1))
+    assert set(made) == {"toy_source", "toy_extract", "toy_filter"}
+    assert made["toy_filter"].manifest.config == {"min_length": 6}
+
+
+def test_the_working_directory_does_not_shadow_the_house(store, toy, tmp_path, monkeypatch):
+    (tmp_path / "cwd").mkdir()
+    (tmp_path / "cwd" / "stages.py").write_text("raise RuntimeError('not this one')\n")
+    monkeypatch.chdir(tmp_path / "cwd")
+    assert run_plan(load_plan(toy()), store, Resources(workers=1))["toy_apply"].state == "ran"
+
+
+def test_workers_that_can_not_start_end_the_run(store, toy, monkeypatch):
+    from stages.core import pool
+
+    monkeypatch.setattr(pool.sys, "executable", "/bin/false")
+    with pytest.raises(RunFailed, match="workers can not start"):
+        run_plan(load_plan(toy()), store, Resources(workers=2))
+
+
+def test_a_pool_that_stopped_answers(store, toy):
+    from stages.core.job import Job
+    from stages.core.pool import JobFailed, LocalPool
+
+    pool = LocalPool(load_plan(toy()), store, Resources(workers=1))
+    pool.close()
+    with pytest.raises(JobFailed, match="closed"):
+        pool.submit(Job("toy_extract", "s0.jsonl", "t", "k", {})).result(timeout=5)

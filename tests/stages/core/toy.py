@@ -112,6 +112,17 @@ def toy_filter(config: ToyFilter, inputs: Inputs, resources: Resources):
 
 
 @config
+class ToyCut:
+    length: int = 2
+
+
+@stage(version=1, kind="map", needs={"text"}, adds={"text": pa.string()})
+def toy_cut(config: ToyCut, inputs: Inputs, resources: Resources):
+    """Keep the beginning of each text."""
+    return lambda batch: Verdict(columns={"text": pc.utf8_slice_codeunits(batch.column("text"), 0, config.length)})
+
+
+@config
 class ToyScore:
     scale: float = 1.0
 
