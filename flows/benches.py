@@ -5,6 +5,7 @@ import json
 import time
 from pathlib import Path
 
+from flows.errors import UserError
 from stages.core.manifest import hardware, provenance
 
 BENCHES = Path(__file__).resolve().parents[1] / "tests" / "bench"
@@ -17,11 +18,17 @@ def run(name: str, quick: bool, to: Path | None) -> dict:
     path = BENCHES / f"{name}.py"
     if not path.exists():
         have = ", ".join(sorted(p.stem for p in BENCHES.glob("*.py")))
-        raise ValueError(f"there is no measurement '{name}' (there are: {have})")
+        raise UserError(f"there is no measurement '{name}' (there are: {have})")
     spec = importlib.util.spec_from_file_location(f"bench_{name}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    result = {"name": name, "commit": provenance()["commit"], "hardware": hardware(), "date": time.strftime("%Y-%m-%d"), **module.run(quick=quick)}
+    result = {
+        "name": name,
+        "commit": provenance()["commit"],
+        "hardware": hardware(),
+        "date": time.strftime("%Y-%m-%d"),
+        **module.run(quick=quick),
+    }
     if to:
         to.write_text(json.dumps(result, indent=1) + "\n")
     print_table(result["rows"], f"bench {name}")

@@ -5,7 +5,7 @@ from typing import Any
 from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.curate import MAX_NODES_AT_ONCE
+from flows.curate import MAX_NODES_AT_ONCE, KeepDroppedText
 from flows.execute import execute
 from stages.core.plan import PlanRef, load_plan
 from stages.core.stage import Resources
@@ -21,6 +21,8 @@ def benchmark(
     overrides: dict[str, Any] | None = None,
     store: str = "store",
     workers: int = 2,
+    device: str = "cpu",
+    keep_dropped_text: KeepDroppedText = None,
 ) -> dict[str, str]:
     """Compare the strategies of `pipeline`; return the dataset of each node, `leaderboard` among them.
 
@@ -30,5 +32,5 @@ def benchmark(
     arguments |= {"scales": tuple(scales)} if scales else {}
     arguments |= {"seeds": tuple(seeds)} if seeds else {}
     plan = load_plan(PlanRef("pipelines.benchmark:plan", arguments, tuple((overrides or {}).items())))
-    outcomes = execute(plan, Store(store), Resources(workers=workers))
+    outcomes = execute(plan, Store(store), Resources(workers=workers, device=device, keep_dropped_text=keep_dropped_text))
     return {name: outcome.dataset for name, outcome in outcomes.items()}

@@ -15,7 +15,9 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
-app = App(name="winnow", help=__doc__, help_format="plaintext", version="0.1.0")
+from flows.errors import UserError
+
+app = App(name="winnow", help=__doc__, help_format="plaintext", version="0.1.0", suppress_keyboard_interrupt=False)
 leaderboard_app = App(name="leaderboard", help="Build the page of a benchmark, or serve it.")
 app.command(leaderboard_app)
 
@@ -23,11 +25,19 @@ StoreDir = Annotated[Path, Parameter(name="--store", env_var="WINNOW_STORE", hel
 Json = Annotated[bool, Parameter(name="--json", negative=(), help="Print JSON for scripts.")]
 Workers = Annotated[int, Parameter(name=["--workers", "-w"], help="Worker processes; 0 = in this process.")]
 Sets = Annotated[list[str] | None, Parameter(name="--set", negative=(), help="node.field=value; may be given many times.")]
+Device = Annotated[str, Parameter(name="--device", help="Where models train and answer: cpu, cuda, cuda:1.")]
+KeepText = Annotated[
+    Literal["all", "sample", "none"] | None,
+    Parameter(
+        name="--keep-dropped-text",
+        help="Keep the text of dropped documents; by default all below 100 GB of input, above it one in a hundred.",
+    ),
+]
+LimitShards = Annotated[int | None, Parameter(name="--limit-shards", help="Only the first so many shards of every source.")]
+Sample = Annotated[
+    float | None, Parameter(name="--sample", help="Only this share of every source's shards, chosen by the hash of their names.")
+]
 CORES = os.cpu_count() or 1
-
-
-class UserError(ValueError):
-    """The command line asks for something that can not be; the message says what to do."""
 
 
 @app.command(name="list")
@@ -45,22 +55,31 @@ def list_(what: Literal["pipelines", "stages", "tasks", "datasets"], *, store: S
 
 
 @app.command
-def plan(pipeline: str, *, why: bool = False, set_: Sets = None, limit_shards: int | None = None, store: StoreDir = Path("store"), json: Json = False) -> None:
+def plan(
+    pipeline: str, *, why: bool = False, set_: Sets = None, limit_shards: LimitShards = None, sample: Sample = None,
+    store: StoreDir = Path("store"), json: Json = False,
+) -> None:  # fmt: skip
     """Print what a run would do: each node, reused or to run, rows and time by measured rates. Runs nothing.
 
     PIPELINE is a recipe's name, module:function or file.py:function. --why names the field that changed.
     """
     from flows import terminal
-    from stages.core.plan import load_plan
     from stages.core.resolve import forecast, resolve
     from stages.core.stage import Resources
 
-    made = load_plan(_ref(pipeline, set_, limit_shards))
+    made = _planned(pipeline, set_, limit_shards, sample)
     opened = _store(store)
     rows = []
     for item in forecast(made, opened, resolve(made, opened, Resources())):
         state = "reused" if item.reused else "will run"
-        row = {"node": item.name, "stage": item.stage, "fingerprint": item.fingerprint, "state": state, "rows": item.rows, "seconds": item.seconds}
+        row = {
+            "node": item.name,
+            "stage": item.stage,
+            "fingerprint": item.fingerprint,
+            "state": state,
+            "rows": item.rows,
+            "seconds": item.seconds,
+        }
         rows.append({**row, "why": "; ".join(item.why)} if why else row)
     terminal.print_table(rows, f"plan {made.name}", json)
 
@@ -70,8 +89,11 @@ def run(
     pipeline: str,
     *,
     set_: Sets = None,
-    limit_shards: int | None = None,
+    limit_shards: LimitShards = None,
+    sample: Sample = None,
     workers: Workers = CORES,
+    device: Device = "cpu",
+    keep_dropped_text: KeepText = None,
     executor: Literal["local"] = "local",
     prefect: bool = True,
     strict: bool = False,
@@ -82,9 +104,10 @@ def run(
 
     --no-prefect runs the same plan without a Prefect server. --strict stops at a drop rate outside a stage's band.
     """
-    ref = _ref(pipeline, set_, limit_shards)
-    parameters = {"pipeline": ref.target, "overrides": dict(ref.overrides), "strict": strict}
-    _run(ref, "curate" if prefect else "", parameters, store, workers, strict, json, f"run {pipeline}")
+    made = _planned(pipeline, set_, limit_shards, sample)
+    parameters = {"pipeline": made.ref.target, "overrides": dict(made.ref.overrides), "strict": strict}
+    view = _run(made, "curate" if prefect else "", parameters, store, _resources(workers, device, keep_dropped_text), strict, json)
+    _print_outcomes(made, view, f"run {pipeline}", json)
 
 
 @app.command
@@ -96,6 +119,8 @@ def benchmark(
     eval_data: Path | None = None,
     set_: Sets = None,
     workers: Workers = CORES,
+    device: Device = "cpu",
+    keep_dropped_text: KeepText = None,
     prefect: bool = True,
     store: StoreDir = Path("store"),
     json: Json = False,
@@ -104,18 +129,23 @@ def benchmark(
 
     --eval-data is a directory of tasks in llm-foundry's layout; without it the embedded mini-v1 suite is used.
     """
-    from stages.core.plan import PlanRef
+    from stages.core.plan import PlanRef, load_plan
 
+    if seeds < 1:
+        raise UserError(f"--seeds {seeds}: a comparison needs 1 seed or more")
     arguments: dict[str, Any] = {"pipeline": pipeline, "seeds": tuple(range(seeds)), "eval_data": str(eval_data) if eval_data else ""}
     if scales:
         arguments["scales"] = tuple(scales)
     ref = PlanRef("pipelines.benchmark:plan", arguments, _overrides(set_))
     parameters = {**arguments, "scales": scales, "seeds": list(range(seeds)), "overrides": dict(ref.overrides)}
-    plan = _run(ref, "benchmark" if prefect else "", parameters, store, workers, False, json, f"benchmark {pipeline}", table=False)
-    if not json:
-        from flows import inspect_store
+    made = load_plan(ref)
+    view = _run(made, "benchmark" if prefect else "", parameters, store, _resources(workers, device, keep_dropped_text), False, json)
+    if json:
+        _print_outcomes(made, view, f"benchmark {pipeline}", json)
+        return
+    from flows import inspect_store
 
-        inspect_store.print_board(_store(store), plan.name)
+    inspect_store.print_board(_store(store), made.name)
 
 
 @app.command
@@ -131,14 +161,17 @@ def show(
     dataset: str, *, dropped: bool = False, reason: str | None = None, n: Annotated[int, Parameter(name=["-n", "--number"])] = 5,
     store: StoreDir = Path("store"), json: Json = False,
 ) -> None:  # fmt: skip
-    """Show documents of PIPELINE.NODE or STAGE/FINGERPRINT; --dropped shows what was dropped there, with the kept duplicate."""
+    """Show documents of PIPELINE.NODE or STAGE/FINGERPRINT; --dropped shows what was dropped there, with the kept duplicate.
+
+    --reason R shows only what was dropped for R.
+    """
     from flows import inspect_store, terminal
 
     rows = inspect_store.documents(_store(store), dataset, dropped, reason, n)
     if json:
         terminal.print_table(rows, as_json=True)
         return
-    inspect_store.print_documents(rows, dataset, dropped)
+    inspect_store.print_documents(rows, dataset, dropped or bool(reason))
 
 
 @app.command
@@ -151,6 +184,8 @@ def sql(query: str, *, store: StoreDir = Path("store"), json: Json = False) -> N
 
     try:
         answer = connect(_store(store)).execute(query)
+        if answer is None or answer.description is None:
+            raise UserError('sql: there is no statement in that query; try "from meta.datasets"')
         names = [column[0] for column in answer.description]
         terminal.print_table([dict(zip(names, row, strict=True)) for row in answer.fetchall()], "", json, names)
     except duckdb.Error as error:
@@ -181,46 +216,88 @@ def verify(*, store: StoreDir = Path("store"), json: Json = False) -> None:
 
 
 @app.command
+def gc(
+    *, dry_run: bool = False, unfinished: Annotated[bool, Parameter(help="Also what killed runs left, from which a rerun would go on.")] = False,
+    store: StoreDir = Path("store"), json: Json = False,
+) -> None:  # fmt: skip
+    """Delete datasets that no pipeline's last run needs: those that no ref reaches. --dry-run only lists them. Refused during a run."""
+    from flows import terminal
+    from stages.core.catalog import refresh_catalog
+    from stages.core.gc import collect
+
+    opened = _store(store)
+    went = collect(opened, dry_run, unfinished)
+    if went and not dry_run:
+        refresh_catalog(opened)
+    rows = [{"dataset": item.dataset, "rows": item.rows, "megabytes": item.freed_bytes / 1e6} for item in went]
+    freed = sum(row["megabytes"] for row in rows)
+    words = f"gc: {len(rows)} datasets {'would go' if dry_run else 'deleted'}, {freed:,.1f} MB {'would come free' if dry_run else 'freed'}"
+    terminal.print_table(rows, words, json)
+
+
+@app.command
+def export(dataset: str, to: Path, *, store: StoreDir = Path("store"), json: Json = False) -> None:
+    """Copy a dataset's data files and card to the new or empty directory TO, where datasets.load_dataset(TO) finds them."""
+    from flows import terminal
+    from flows.export import export as copy
+
+    done = copy(_store(store), dataset, to)
+    terminal.print_json(done) if json else terminal.print_table([done], f"export {dataset}")
+
+
+@app.command
 def serve(
     pipeline: str = "demo", *, cron: str = "0 3 * * *", flow: Literal["curate", "benchmark"] = "curate", set_: Sets = None,
-    workers: Workers = CORES, port: int = 4200, store: StoreDir = Path("store"),
+    workers: Workers = CORES, device: Device = "cpu", keep_dropped_text: KeepText = None, port: int = 4200, store: StoreDir = Path("store"),
 ) -> None:  # fmt: skip
     """Run a flow on a cron schedule until stopped (Ctrl-C), with a Prefect server on loopback that is started if there is none."""
     from flows import prefect_env, terminal
-    from flows.serve import serve_flow, server
+    from flows.serve import serve_flow, server, sigterm_stops
+    from stages.core.plan import PlanRef, load_plan
 
+    overrides, resources = _overrides(set_), _resources(workers, device, keep_dropped_text)
+    # What can not run is found now, not every night.
+    load_plan(
+        PlanRef(pipeline, {}, overrides) if flow == "curate" else PlanRef("pipelines.benchmark:plan", {"pipeline": pipeline}, overrides)
+    )
     prefect_env.prepare(store)
-    parameters = {"pipeline": pipeline, "overrides": dict(_overrides(set_)), "store": str(store.absolute()), "workers": workers}
-    terminal.console.print(f"starting Prefect for {pipeline} on '{cron}' ...")
-    with server(port, store / "_prefect" / "server.log") as url:
+    parameters = {"pipeline": pipeline, "overrides": dict(overrides), "store": str(store.absolute()), **resources}
+    terminal.console.print(f"starting Prefect for {pipeline} on '{cron}' ...", markup=False)
+    with sigterm_stops(), server(port, store / "_prefect" / "server.log") as url:
         os.environ["PREFECT_API_URL"] = url
-        terminal.console.print(f"serving {flow} of {pipeline} on '{cron}'; UI at {url.removesuffix('/api')}; stop with Ctrl-C")
+        terminal.console.print(
+            f"serving {flow} of {pipeline} on '{cron}'; UI at {url.removesuffix('/api')}; stop with Ctrl-C", markup=False
+        )
         serve_flow(flow, cron, parameters, name=f"{flow}-{Path(pipeline.partition(':')[0]).stem}")
 
 
 @app.command
 def train(
     strategy: str = "", *, pipeline: str = "demo", scale: str = "nano", seed: int = 0, dry_run: bool = False, workers: Workers = CORES,
-    store: StoreDir = Path("store"), json: Json = False,
+    device: Device = "cpu", keep_dropped_text: KeepText = None, store: StoreDir = Path("store"), json: Json = False,
 ) -> None:  # fmt: skip
     """Train one strategy's model (and make what it needs); --dry-run prints parameters, tokens, steps and FLOPs of a scale."""
     from flows import inspect_store, terminal
 
     if dry_run:
-        terminal.print_table([inspect_store.training_cost(scale)], f"train {scale}", json) if not json else inspect_store.print_json(inspect_store.training_cost(scale))
+        cost = inspect_store.training_cost(scale)
+        terminal.print_json(cost) if json else terminal.print_table([cost], f"train {scale}")
         return
-    _one_node("train", strategy, pipeline, scale, seed, "", workers, store, json)
+    dataset = _one_node("train", strategy, pipeline, scale, seed, "", _resources(workers, device, keep_dropped_text), store, json)
+    if json:
+        terminal.print_json({"dataset": dataset, **inspect_store.find_dataset(_store(store), dataset).manifest().summary})
 
 
 @app.command(name="eval")
 def eval_(
     strategy: str = "", *, pipeline: str = "demo", scale: str = "nano", seed: int = 0, eval_data: Path | None = None, workers: Workers = CORES,
-    store: StoreDir = Path("store"), json: Json = False,
+    device: Device = "cpu", keep_dropped_text: KeepText = None, store: StoreDir = Path("store"), json: Json = False,
 ) -> None:  # fmt: skip
     """Evaluate one strategy's model on the 53 tasks and the validation texts (and train it if need be)."""
     from flows import inspect_store
 
-    dataset = _one_node("evaluate", strategy, pipeline, scale, seed, str(eval_data) if eval_data else "", workers, store, json)
+    resources = _resources(workers, device, keep_dropped_text)
+    dataset = _one_node("evaluate", strategy, pipeline, scale, seed, str(eval_data) if eval_data else "", resources, store, json)
     inspect_store.print_scores(_store(store), dataset, json)
 
 
@@ -243,7 +320,12 @@ def serve_board(pipeline: str = "demo", *, port: int = 8000, store: StoreDir = P
 
 
 @app.command
-def bench(name: str, *, quick: bool = False, json: Annotated[Path | None, Parameter(name="--json", help="Also write the result to this file.")] = None) -> None:
+def bench(
+    name: str,
+    *,
+    quick: bool = False,
+    json: Annotated[Path | None, Parameter(name="--json", help="Also write the result to this file.")] = None,
+) -> None:
     """Measure something beside a peer or a limit, in one run: extract, kill. The result says what the machine was."""
     from flows import benches
 
@@ -271,60 +353,75 @@ def _overrides(sets: list[str] | None) -> tuple[tuple[str, Any], ...]:
     return tuple(pairs)
 
 
-def _ref(pipeline: str, sets: list[str] | None, limit_shards: int | None) -> Any:
-    """Make the reference of a plan; --limit-shards goes to the plan's sources."""
+def _planned(pipeline: str, sets: list[str] | None, limit_shards: int | None, sample: float | None) -> Any:
+    """Load a plan with its overrides; --limit-shards and --sample go to its sources."""
     from stages.core.plan import PlanRef, load_plan
 
-    overrides = _overrides(sets)
-    if limit_shards is not None:
-        sources = [node.name for node in load_plan(PlanRef(pipeline)).nodes if node.stage.kind == "source"]
-        overrides += tuple((f"{name}.limit_shards", limit_shards) for name in sources)
-    return PlanRef(pipeline, {}, overrides)
+    made = load_plan(PlanRef(pipeline, {}, _overrides(sets)))
+    fields = {name: value for name, value in (("limit_shards", limit_shards), ("sample", sample)) if value is not None}
+    if not fields:
+        return made
+    return made.replace({node.name: fields for node in made.nodes if node.stage.kind == "source"})
 
 
-def _run(
-    ref: Any, flow: str, parameters: dict[str, Any], store: Path, workers: int, strict: bool, json: bool, title: str, table: bool = True, until: str = ""
-) -> Any:
-    """Run a plan, inside one of our flows or (flow = "") without Prefect; print a table of outcomes; return the plan."""
+def _resources(workers: int, device: str, keep_dropped_text: str | None) -> dict[str, Any]:
+    """Check what a run may use: fields of Resources, and parameters of every flow."""
+    import re
+
+    if workers < 0:
+        raise UserError(f"--workers {workers}: give a number of processes, or 0 for none but this one")
+    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", device):
+        raise UserError(f"--device {device}: there are cpu, cuda, cuda:1 (and so on) and mps")
+    return {"workers": workers, "device": device, "keep_dropped_text": keep_dropped_text}
+
+
+def _run(made: Any, flow: str, parameters: dict[str, Any], store: Path, resources: dict[str, Any], strict: bool, json: bool) -> Any:
+    """Run a plan, inside one of our flows or (flow = "") without Prefect; return the view, which knows every node's outcome."""
     from flows import terminal
-    from stages.core.plan import load_plan
 
-    made = load_plan(ref)
-    made = made.until(until) if until else made
     with terminal.RunView(quiet=json) as view:
         if flow:
             from flows import prefect_env
 
             prefect_env.prepare(store)
             view.say("[dim]starting Prefect (the first start in a store takes up to a minute) ...")
-            prefect_env.call(flow, {**parameters, "store": str(store), "workers": workers}, view.watch)
+            prefect_env.call(flow, {**parameters, "store": str(store), **resources}, view.watch)
         else:
             from stages.core.catalog import refresh_catalog
             from stages.core.engine import run_plan
             from stages.core.stage import Resources
 
-            run_plan(made, _store(store), Resources(workers=workers), strict=strict, watch=view.watch)
+            run_plan(made, _store(store), Resources(**resources), strict=strict, watch=view.watch)
             refresh_catalog(_store(store))
-    if table or json:
-        terminal.print_table([view.rows[node.name] for node in made.nodes if node.name in view.rows], f"{title}: {view.seconds:.1f} s", json)
-    return made
+    return view
 
 
-def _one_node(kind: str, strategy: str, pipeline: str, scale: str, seed: int, eval_data: str, workers: int, store: Path, json: bool) -> str:
-    """Run the train or the evaluate flow for one strategy; return the name of the dataset that it made."""
+def _print_outcomes(made: Any, view: Any, title: str, json: bool) -> None:
+    from flows import terminal
+
+    terminal.print_table([view.rows[node.name] for node in made.nodes if node.name in view.rows], f"{title}: {view.seconds:.1f} s", json)
+
+
+def _one_node(
+    kind: str, strategy: str, pipeline: str, scale: str, seed: int, eval_data: str, resources: dict[str, Any], store: Path, json: bool
+) -> str:
+    """Run the train or the evaluate flow for one strategy; return the name of the dataset that it made. With `json` the caller prints."""
     from stages.core.plan import PlanRef, load_plan
     from stages.core.resolve import open_node
 
-    ref = PlanRef("pipelines.benchmark:plan", {"pipeline": pipeline, "scales": (scale,), "seeds": (seed,), "eval_data": eval_data})
-    made = load_plan(ref)
+    made = load_plan(
+        PlanRef("pipelines.benchmark:plan", {"pipeline": pipeline, "scales": (scale,), "seeds": (seed,), "eval_data": eval_data})
+    )
     if not strategy:
         names = [n.name.removeprefix("tokens_") for n in made.nodes if n.name.startswith("tokens_")]
         raise UserError(f"which strategy of {pipeline}? One of: {', '.join(names)}")
     node = f"{kind}_{strategy}_{scale.replace('-', '_')}_{seed}"
-    _ = made[node]
+    made = made.until(node)
     parameters = {"pipeline": pipeline, "strategy": strategy, "scale": scale, "seed": seed}
     parameters |= {"eval_data": eval_data} if kind == "evaluate" else {}
-    _run(ref, kind, parameters, store, workers, False, json, f"{kind} {strategy}", until=node)
+    view = _run(made, kind, parameters, store, resources, False, json)
+    if not json:
+        _print_outcomes(made, view, f"{kind} {strategy}", json)
     return open_node(_store(store), made, node).name
 
 
@@ -339,20 +436,43 @@ def main() -> None:
         _leave(2, str(error))
     except KeyboardInterrupt:
         _leave(130, "stopped; the same command goes on from here")
-    except (ValueError, FileNotFoundError) as error:
-        if os.environ.get("WINNOW_DEBUG"):
-            raise
-        _leave(2, str(error))
     except Exception as error:
-        if os.environ.get("WINNOW_DEBUG") or type(error).__name__ != "RunFailed":
+        code = _blame(error)
+        if code is None or os.environ.get("WINNOW_DEBUG"):
             raise
-        _leave(1, f"{error}\n`winnow status` tells more; the same command goes on from here.")
+        _leave(code, str(error) if code == 2 else f"{error}\n`winnow status` tells more; the same command goes on from here.")
+
+
+def _blame(error: Exception) -> int | None:
+    """Return the exit code of an error that its message explains, or None for a fault of ours, which shows its traceback (exit code 1)."""
+    from stages.core.config import ConfigError
+    from stages.core.engine import RunFailed
+    from stages.core.plan import PlanError
+    from stages.core.store import StoreError
+
+    if isinstance(error, RunFailed):
+        return 1
+    if isinstance(error, (UserError, ConfigError, PlanError, StoreError, FileNotFoundError)):
+        return 2
+    return 2 if isinstance(error, ValueError) and _while_resolving(error) else None
+
+
+def _while_resolving(error: Exception) -> bool:
+    """Say whether a source or a file that a config names was being looked at: what is wrong there is wrong in the command."""
+    from stages.core.resolve import resolve
+
+    frame = error.__traceback__
+    while frame and frame.tb_frame.f_code is not resolve.__code__:
+        frame = frame.tb_next
+    return frame is not None
 
 
 def _leave(code: int, message: str) -> None:
+    from rich.text import Text
+
     from flows.terminal import errors
 
-    errors.print(f"[bold red]winnow:[/bold red] {message}" if code != 130 else f"winnow: {message}", highlight=False, markup=code != 2 or "[" not in message)
+    errors.print(Text.assemble(("winnow:", "" if code == 130 else "bold red"), f" {message}"), soft_wrap=True)
     sys.exit(code)
 
 

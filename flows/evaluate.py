@@ -3,7 +3,7 @@
 from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.curate import MAX_NODES_AT_ONCE
+from flows.curate import MAX_NODES_AT_ONCE, KeepDroppedText
 from flows.execute import execute
 from stages.core.plan import PlanRef, load_plan
 from stages.core.stage import Resources
@@ -19,10 +19,12 @@ def evaluate(
     eval_data: str = "",
     store: str = "store",
     workers: int = 2,
+    device: str = "cpu",
+    keep_dropped_text: KeepDroppedText = None,
 ) -> str:
     """Train if need be, then evaluate one model; return its dataset of per-item results (`evaluate/<fingerprint>`)."""
     arguments = {"pipeline": pipeline, "scales": (scale,), "seeds": (seed,), "eval_data": eval_data}
     node = f"evaluate_{strategy}_{scale.replace('-', '_')}_{seed}"
     plan = load_plan(PlanRef("pipelines.benchmark:plan", arguments)).until(node)
-    outcomes = execute(plan, Store(store), Resources(workers=workers))
+    outcomes = execute(plan, Store(store), Resources(workers=workers, device=device, keep_dropped_text=keep_dropped_text))
     return outcomes[node].dataset

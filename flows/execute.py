@@ -25,9 +25,6 @@ logger = logging.getLogger(__name__)
 WATCH: ContextVar[Callable[[str, str, dict[str, Any]], None] | None] = ContextVar("winnow_watch", default=None)
 """Who else wants to hear of a run's events, such as the terminal; a flow's parameters must be data."""
 
-IO_RETRIES = 2
-"""Only sources touch what may come back by itself (a mount, a network); anything else fails the same way twice."""
-
 
 def execute(plan: Plan, store: Store, resources: Resources, strict: bool = False) -> dict[str, Outcome]:
     """Run every node of `plan` as a Prefect task; return the outcomes by node. RunFailed names what failed."""
@@ -56,9 +53,8 @@ def execute(plan: Plan, store: Store, resources: Resources, strict: bool = False
 
 
 def _task_of(run: Run, node: Node, outcomes: dict[str, Outcome]) -> Any:
-    retries = IO_RETRIES if node.stage.kind == "source" else 0
-
-    @task(name=node.name, task_run_name=node.name, persist_result=False, cache_policy=NO_CACHE, retries=retries, retry_delay_seconds=5)
+    # No retries: the engine tries a dead worker's shard once more itself, and anything else fails the same way twice.
+    @task(name=node.name, task_run_name=node.name, persist_result=False, cache_policy=NO_CACHE)
     def work() -> Any:
         try:
             outcome = run.run_node(node.name)

@@ -2,11 +2,11 @@
 
 import json
 import pkgutil
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from flows.errors import UserError
 from stages.core.fingerprint import SHORT, changed_fields
 from stages.core.manifest import Manifest
 from stages.core.store import DatasetDir, Store, read_journals
@@ -42,7 +42,15 @@ def stages() -> Rows:
             continue
         for value in vars(importlib.import_module(f"stages.{info.name}")).values():
             if isinstance(value, Stage):
-                rows.append({"stage": value.name, "kind": value.kind, "version": value.version, "about": value.summary, "config": ", ".join(field_names(value.config_type))})
+                rows.append(
+                    {
+                        "stage": value.name,
+                        "kind": value.kind,
+                        "version": value.version,
+                        "about": value.summary,
+                        "config": ", ".join(field_names(value.config_type)),
+                    }
+                )
     return rows
 
 
@@ -51,7 +59,14 @@ def tasks() -> Rows:
     from evaluation.tasks import load_tasks
 
     return [
-        {"task": t.label, "category": t.category, "type": t.task_type, "num_fewshot": t.num_fewshot, "random_baseline": t.baseline_v2 / 100, "core": t.in_core}
+        {
+            "task": t.label,
+            "category": t.category,
+            "type": t.task_type,
+            "num_fewshot": t.num_fewshot,
+            "random_baseline": t.baseline_v2 / 100,
+            "core": t.in_core,
+        }
         for t in load_tasks().values()
     ]
 
@@ -74,13 +89,18 @@ def status(store: Store) -> Rows:
     """One row a run, latest first: state, time, and for a failed one the first shard that failed and why."""
     runs: dict[str, dict[str, Any]] = {}
     for event in read_journals(store):
-        row = runs.setdefault(event["run"], {"run": event["run"], "pipeline": event["pipeline"], "state": "killed or running", "_start": event["time"], "shards": 0})
+        row = runs.setdefault(
+            event["run"],
+            {"run": event["run"], "pipeline": event["pipeline"], "state": "killed or running", "_start": event["time"], "shards": 0},
+        )
         row["seconds"] = round(event["time"] - row["_start"], 1)
         kind = event["event"]
         if kind == "shard_done":
             row["shards"] += 1
         elif kind in ("run_finished", "run_failed"):
             row["state"] = kind.removeprefix("run_")
+            if kind == "run_failed":  # by --strict, a lock, Ctrl-C: no shard failed
+                row.setdefault("problem", event.get("error") or "stopped")
         elif kind in ("shard_failed", "node_failed"):
             where = f"{event['node']}/{event['shard']}" if event.get("shard") else event["node"]
             row["problem"] = f"{row['problem']}; " if row.get("problem") else ""
@@ -108,24 +128,27 @@ def find_dataset(store: Store, name: str) -> DatasetDir:
         if len(found) == 1:
             return found[0]
         if found:
-            raise ValueError(f"'{name}' fits {len(found)} datasets: {', '.join(w.name for w in found)}")
+            raise UserError(f"'{name}' fits {len(found)} datasets: {', '.join(w.name for w in found)}")
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
     hint = f"did you mean '{near[0]}'?" if near else "`winnow list datasets` shows them"
-    raise ValueError(f"no dataset '{name}' in {store.root}; {hint}")
+    raise UserError(f"no dataset '{name}' in {store.root}; {hint}")
 
 
 def documents(store: Store, name: str, dropped: bool, reason: str | None, number: int) -> Rows:
-    """Some documents of a dataset, or of those that were dropped there."""
+    """Some documents of a dataset, or of those that were dropped there (for `reason`, if one is given)."""
     import duckdb
 
+    if number < 1:
+        raise UserError(f"-n {number}: ask for 1 document or more")
+    dropped = dropped or bool(reason)
     where = find_dataset(store, name)
     manifest = where.manifest()
     kind = "dropped" if dropped else "documents"
     files = [str(where.path / f.path) for s in manifest.shards for f in s.files if f.path.startswith(kind)]
     if not files:
-        raise ValueError(f"{where.name} is of kind {manifest.kind} and has no {kind}")
+        raise UserError(f"{where.name} is of kind {manifest.kind} and has no {kind}")
     if reason and reason not in manifest.drops:
-        raise ValueError(f"{where.name} dropped nothing for '{reason}' (reasons: {', '.join(manifest.drops) or 'none'})")
+        raise UserError(f"{where.name} dropped nothing for '{reason}' (reasons: {', '.join(manifest.drops) or 'none'})")
     condition = "where drop_reason = $reason" if reason else ""
     order = "order by hash(id)" if dropped else ""  # a mix of reasons and shards, the same at every call
     relation = duckdb.connect().execute(
@@ -138,23 +161,25 @@ def documents(store: Store, name: str, dropped: bool, reason: str | None, number
 
 def print_documents(rows: Rows, name: str, dropped: bool) -> None:
     """Print documents as people read them: what and why, then the beginning of the text."""
-    from rich.markup import escape
     from rich.panel import Panel
+    from rich.text import Text
 
     from flows.terminal import console
 
     if not rows:
-        console.print(f"{name}: nothing {'dropped' if dropped else 'kept'}")
+        console.print(f"{name}: nothing {'dropped' if dropped else 'kept'}", markup=False)
     for row in rows:
         text = str(row.pop("text", "") or "")
-        facts = []
+        lines = []
         for key, value in row.items():
             if isinstance(value, dict):
                 value = ", ".join(f"{k}={v}" for k, v in value.items() if v is not None)
             if value not in (None, ""):
-                facts.append(f"[dim]{key}[/dim] {escape(str(value))}")
-        body = escape(text[:600]) + (" ..." if len(text) > 600 else "")
-        console.print(Panel("\n".join(facts) + (f"\n\n{body}" if body else ""), title=escape(str(row.get("drop_reason") or row.get("id", ""))), title_align="left"))
+                lines.append(Text.assemble((key, "dim"), f" {value}"))
+        if text:
+            lines += [Text(), Text(text[:600] + (" ..." if len(text) > 600 else ""))]
+        title = Text(str(row.get("drop_reason") or row.get("id", "")))
+        console.print(Panel(Text("\n").join(lines), title=title, title_align="left"))
 
 
 def diff(store: Store, a: str, b: str) -> Rows:
@@ -182,14 +207,8 @@ def training_cost(scale: str) -> dict[str, Any]:
     from models.scales import SCALES
 
     if scale not in SCALES:
-        raise ValueError(f"there is no scale '{scale}'; the scales are {', '.join(SCALES)}")
+        raise UserError(f"there is no scale '{scale}'; the scales are {', '.join(SCALES)}")
     return SCALES[scale].plan()
-
-
-def print_json(value: Any) -> None:
-    """Print one value as JSON."""
-    json.dump(value, sys.stdout, indent=1)
-    sys.stdout.write("\n")
 
 
 def print_board(store: Store, pipeline: str) -> Path:
@@ -200,16 +219,16 @@ def print_board(store: Store, pipeline: str) -> Path:
 
     ref = store.read_ref(pipeline, "default", "leaderboard")
     if ref is None:
-        raise ValueError(f"{pipeline} has no leaderboard in {store.root}; run `winnow benchmark {pipeline}` first")
+        raise UserError(f"{pipeline} has no leaderboard in {store.root}; run `winnow benchmark {pipeline}` first")
     where = store.dataset_dir(*ref)
     funnel = connect(store).execute("from funnel($name)", {"name": pipeline})
     names = [column[0] for column in funnel.description]
     print_table([dict(zip(names, row, strict=True)) for row in funnel.fetchall()], "funnel")
     board = json.loads((where.files / "board.json").read_text())
     print_table([_board_row(row) for row in table(board)], "leaderboard")
-    console.print(where.manifest().summary["headline"], highlight=False)
+    console.print(where.manifest().summary["headline"], highlight=False, markup=False)
     page = where.files / "index.html"
-    console.print(f"\npage: {page}", soft_wrap=True, highlight=False)
+    console.print(f"\npage: {page}", soft_wrap=True, highlight=False, markup=False)
     return page
 
 
@@ -232,7 +251,7 @@ def _board_row(row: dict[str, Any]) -> dict[str, Any]:
 
 def print_scores(store: Store, dataset: str, as_json: bool) -> None:
     """Print the scores of one evaluated model."""
-    from flows.terminal import print_table
+    from flows.terminal import print_json, print_table
 
     summary = find_dataset(store, dataset).manifest().summary
     if as_json:
@@ -252,9 +271,11 @@ def serve_board(store: Store, pipeline: str, port: int) -> None:
 
     ref = store.read_ref(pipeline, "default", "leaderboard")
     if ref is None:
-        raise ValueError(f"{pipeline} has no leaderboard in {store.root}; run `winnow benchmark {pipeline}` first")
+        raise UserError(f"{pipeline} has no leaderboard in {store.root}; run `winnow benchmark {pipeline}` first")
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(store.root))
     page = store.dataset_dir(*ref).files / "index.html"
     with http.server.ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
-        console.print(f"http://127.0.0.1:{server.server_port}/{page.relative_to(store.root)}  (stop with Ctrl-C)", soft_wrap=True, highlight=False)
+        console.print(
+            f"http://127.0.0.1:{server.server_port}/{page.relative_to(store.root)}  (stop with Ctrl-C)", soft_wrap=True, highlight=False
+        )
         server.serve_forever()

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from flows.errors import UserError
+
 START_SECONDS = 180
 """A fresh database is migrated at the first start; see prefect_env."""
 
@@ -23,7 +25,7 @@ def server(port: int, log: Path) -> Iterator[str]:
         yield url
         return
     if os.environ.get("PREFECT_API_URL"):
-        raise ValueError(f"no Prefect server answers at PREFECT_API_URL={url}; start it, or unset the variable to have one started here")
+        raise UserError(f"no Prefect server answers at PREFECT_API_URL={url}; start it, or unset the variable to have one started here")
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with open(log, "ab") as file:
@@ -32,7 +34,7 @@ def server(port: int, log: Path) -> Iterator[str]:
         deadline = time.monotonic() + START_SECONDS
         while not _healthy(url):
             if process.poll() is not None or time.monotonic() > deadline:
-                raise ValueError(f"the Prefect server did not start on port {port}; see {log}, or choose another --port")
+                raise UserError(f"the Prefect server did not start on port {port}; see {log}, or choose another --port")
             time.sleep(0.5)
         yield url
     finally:
@@ -42,6 +44,20 @@ def server(port: int, log: Path) -> Iterator[str]:
             process.wait(timeout=15)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def sigterm_stops() -> Iterator[None]:
+    """Let SIGTERM, which is how services are stopped, end the block as Ctrl-C does: what it started is stopped with it."""
+
+    def stop(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _healthy(url: str) -> bool:

@@ -1,6 +1,7 @@
 """What the terminal shows: progress while a plan runs, and one table as an answer."""
 
 import json
+import math
 import sys
 import time
 from collections.abc import Iterable
@@ -10,6 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 WIDTH = None if sys.stdout.isatty() else 160  # into a file or a pipe: do not fold to 80 columns
 console = Console(width=WIDTH)
@@ -21,20 +23,19 @@ STYLES = {"reused": "dim", "ran": "green", "adopted": "cyan", "failed": "bold re
 def print_table(rows: list[dict[str, Any]], title: str = "", as_json: bool = False, columns: Iterable[str] | None = None) -> None:
     """Print rows of one shape as a table, or as JSON for scripts."""
     if as_json:
-        json.dump(rows, sys.stdout, indent=1, default=str, ensure_ascii=False)
-        sys.stdout.write("\n")
+        print_json(rows)
         return
     names = list(columns or (rows[0] if rows else []))
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, header_style="bold")
+    table = Table(title=Text(title) if title else None, title_justify="left", box=box.SIMPLE_HEAD, header_style="bold")
     for name in names:
         numbers = all(isinstance(row.get(name), (int, float)) or row.get(name) is None for row in rows) and bool(rows)
-        table.add_column(name.replace("_", " "), justify="right" if numbers else "left", overflow="fold")
+        table.add_column(Text(name.replace("_", " ")), justify="right" if numbers else "left", overflow="fold")
     for row in rows:
-        table.add_row(*[_cell(row.get(name)) for name in names], style=STYLES.get(str(row.get("state", "")), ""))
+        table.add_row(*[Text(_cell(row.get(name))) for name in names], style=STYLES.get(str(row.get("state", "")), ""))
     if rows:
         console.print(table)
     else:
-        console.print(f"{title}: nothing to show" if title else "nothing to show")
+        console.print(f"{title}: nothing to show" if title else "nothing to show", markup=False)
 
 
 def _cell(value: Any) -> str:
@@ -47,7 +48,21 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.3f}" if abs(value) < 100 else f"{value:,.0f}"
     text = json.dumps(value, default=str, ensure_ascii=False) if isinstance(value, (dict, list, tuple)) else str(value)
-    return text.replace("[", r"\[") if len(text) <= 400 else text[:397].replace("[", r"\[") + "..."
+    return text if len(text) <= 400 else text[:397] + "..."
+
+
+def print_json(value: Any) -> None:
+    """Print one value as JSON that every parser takes: JSON has no NaN and no infinity, so these become null."""
+    json.dump(_finite(value), sys.stdout, indent=1, default=str, ensure_ascii=False, allow_nan=False)
+    sys.stdout.write("\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 class RunView:
@@ -55,7 +70,7 @@ class RunView:
 
     def __init__(self, quiet: bool = False) -> None:
         self._progress = Progress(
-            TextColumn("{task.description:<34}"), BarColumn(bar_width=24), TextColumn("{task.fields[words]}"), TimeElapsedColumn(),
+            TextColumn("{task.description:<34}"), BarColumn(bar_width=24), TextColumn("{task.fields[words]}", markup=False), TimeElapsedColumn(),
             console=errors, transient=True, disable=quiet or not errors.is_terminal,
         )  # fmt: skip
         self._tasks: dict[str, Any] = {}
@@ -80,25 +95,37 @@ class RunView:
         """Take an event of the engine."""
         if event in ("node_finished", "node_reused", "node_skipped", "node_failed"):
             state = fields.get("state") or event.removeprefix("node_")
-            numbers = {"rows": fields.get("rows_out"), "dropped": fields.get("rows_dropped"), "seconds": round(fields.get("seconds", 0.0), 2)}
+            numbers = {
+                "rows": fields.get("rows_out"),
+                "dropped": fields.get("rows_dropped"),
+                "seconds": round(fields.get("seconds", 0.0), 2),
+            }
             self.rows[node] = {"node": node, "state": state, "dataset": fields.get("dataset"), **numbers}
         if event == "node_started":
             self._tasks[node] = self._progress.add_task(node, total=1.0, words="")
         elif event == "progress" and node in self._tasks:
             self._progress.update(self._tasks[node], completed=fields["fraction"], words=fields["words"])
         elif event == "resumed":
-            self.say(f"[cyan]{node}: resuming, {fields['done']} of {fields['shards']} shards are done" + (f" ({fields['adopted']} adopted)" if fields["adopted"] else ""))
+            self.say(
+                f"[cyan]{node}: resuming, {fields['done']} of {fields['shards']} shards are done"
+                + (f" ({fields['adopted']} adopted)" if fields["adopted"] else "")
+            )
         elif event == "warning":
-            self.say(f"[yellow]warning: {fields['warning']}")
+            self.say(Text(f"warning: {fields['warning']}", "yellow"))
         elif event in ("shard_failed", "node_failed"):
-            self.say(f"[red]{node}{'/' + fields['shard'] if fields.get('shard') else ''}: {fields['error']}")
+            where = f"{node}/{fields['shard']}" if fields.get("shard") else node
+            self.say(Text(f"{where}: {fields['error']}", "red"))
         elif event == "node_finished":
             if node in self._tasks:
                 self._progress.remove_task(self._tasks.pop(node))
-            what = f"{fields['rows_out']:>9,} rows" + (f", {fields['rows_dropped']:,} dropped" if fields["rows_dropped"] else "") if fields["rows_out"] else ""
+            what = (
+                f"{fields['rows_out']:>9,} rows" + (f", {fields['rows_dropped']:,} dropped" if fields["rows_dropped"] else "")
+                if fields["rows_out"]
+                else ""
+            )
             self.say(f"[green]{node:<34}[/green] {fields['seconds']:>7.1f} s {what}")
 
-    def say(self, line: str) -> None:
-        """Print a line above the bars."""
+    def say(self, line: str | Text) -> None:
+        """Print a line above the bars; words that are not ours come as Text, in which brackets mean nothing."""
         if not self._quiet:
             self._progress.console.print(line, highlight=False)

@@ -33,6 +33,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield aside
         with aside.open("rb") as written:
             os.fsync(written.fileno())
+        aside.chmod(0o644)  # safetensors makes files that only their owner can read
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)

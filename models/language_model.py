@@ -17,8 +17,9 @@ from torch import Tensor
 from models.checkpoint import load_model
 from models.transformer import KVCache, Transformer
 
-BODY_TOKENS = 2**14  # tokens that go through the body at once; bounds memory, not results
-HEAD_LOGITS = 2**23  # logits computed at once: 32 MiB of fp32
+# What goes through at once, by device: a CPU core wants its caches to hold it, a GPU wants large products.
+BODY_TOKENS = {"cpu": 2**11, "cuda": 2**16}
+HEAD_LOGITS = {"cpu": 2**18, "cuda": 2**27}
 GENERATE_ROWS = 32
 
 
@@ -52,7 +53,7 @@ class TransformerLanguageModel:
         self._check_tokens(tokens_BT, "tokens")
         self._check_tokens(targets_N, "targets")
         x_ND = torch.empty(len(rows_N), self.model.config.d_model, device=self.device)
-        rows_at_once = max(1, BODY_TOKENS // max(1, tokens_BT.shape[1]))
+        rows_at_once = max(1, BODY_TOKENS[self.device.type] // max(1, tokens_BT.shape[1]))
         for start in range(0, len(tokens_BT), rows_at_once):
             asked = ((rows_N >= start) & (rows_N < start + rows_at_once)).nonzero()[:, 0]
             if len(asked):
@@ -61,7 +62,7 @@ class TransformerLanguageModel:
 
         logprobs_N = torch.empty(len(rows_N), device=self.device)
         argmax_N = torch.empty(len(rows_N), dtype=torch.long, device=self.device)
-        places_at_once = max(1, HEAD_LOGITS // self.vocab_size)
+        places_at_once = max(1, HEAD_LOGITS[self.device.type] // self.vocab_size)
         for start in range(0, len(rows_N), places_at_once):
             part = slice(start, start + places_at_once)
             logits_NV = self.model.output(x_ND[part]).float()

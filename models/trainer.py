@@ -240,8 +240,8 @@ def check_recipe(recipe: Recipe, num_steps: int) -> None:
     """Refuse a recipe whose warm-up leaves no step for the cosine."""
     if recipe.warmup_steps >= num_steps:
         raise ValueError(
-            f"train: warmup_steps {recipe.warmup_steps} leave nothing of {num_steps} steps; lower warmup_steps or raise "
-            f"num_tokens ({recipe.num_tokens:,})"
+            f"train: warmup_steps {recipe.warmup_steps} leave nothing of {num_steps} steps; lower warmup_steps or "
+            f"raise num_tokens ({recipe.num_tokens:,})"
         )
 
 

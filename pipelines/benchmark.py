@@ -34,7 +34,7 @@ class Comparison:
     """(name, documents) of each validation text, from sources that the pool does not have."""
 
 
-VOCAB_AND_CONTEXT = {"nano": (2048, 128)}
+VOCAB_AND_CONTEXT = {"nano": (4096, 128)}
 """Token ids and positions of each scale; the others have GPT-NeoX's 50,432 and 2,048 (a test holds this against models/scales.py)."""
 
 

@@ -78,6 +78,9 @@ def evaluate(config: Evaluate, inputs: Inputs, resources: Resources) -> Iterator
     from evaluation.tasks import load_suite
     from models.language_model import TransformerLanguageModel
 
+    validation = inputs.of("documents")
+    if len(validation) != len(config.validation):
+        raise ValueError(f"evaluate: {len(config.validation)} validation texts are named for {len(validation)} inputs; name one for each")
     torch.set_num_threads(config.num_threads)
     checkpoint, tokenizer_artifact = inputs.of("artifact")
     model = TransformerLanguageModel.load(checkpoint.path / "files", device=resources.device)
@@ -96,7 +99,7 @@ def evaluate(config: Evaluate, inputs: Inputs, resources: Resources) -> Iterator
         yield label, items.filter(pc.equal(items.column("task"), label))
 
     bpb: dict[str, float] = {}
-    for name, documents in zip(config.validation, inputs.of("documents"), strict=True):
+    for name, documents in zip(config.validation, validation, strict=True):
         texts = [text for shard in documents.shards for text in documents.table(shard.name, ["text"]).column("text").to_pylist()]
         scored = bits_per_byte(model, tokenizer, texts)
         bpb[name] = val_bpb(scored)

@@ -67,7 +67,7 @@ def tokenize_shuffle(config: TokenizeShuffle, inputs: Inputs, resources: Resourc
 
     Sequence number i goes where hash_numbers(i) under the seed sorts it, a permutation that no setting of memory, batch
     or worker changes. num_tokens of the output = rows * (seq_len + 1); what is left at the end, fewer tokens than that,
-    is dropped and logged. Raises ValueError if the tokenizer lacks `end_of_text`, or has more tokens than `token_type`
+    is dropped and counted in the summary. Raises ValueError if the tokenizer lacks `end_of_text`, or has more tokens than `token_type`
     holds.
     """
     text_bytes = sum(shard.text_bytes for shard in inputs.documents.shards)
@@ -97,6 +97,7 @@ def tokenize_shuffle(config: TokenizeShuffle, inputs: Inputs, resources: Resourc
                 shard, waiting, rows = shard + 1, [], 0
     if rows or not shard:
         yield f"{shard:05d}", _table(config, waiting)
+    return {"num_tokens": buckets.count * (config.seq_len + 1), "dropped_tokens": len(rest)}
 
 
 class _Buckets:

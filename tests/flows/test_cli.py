@@ -1,10 +1,11 @@
 """The command line: every reading verb on a real store, JSON for scripts, and errors that say what to do."""
 
 import json
-
-
-
+import os
+import signal
 from pathlib import Path
+
+import pytest
 
 TOY = f"{Path(__file__).resolve().parents[1] / 'stages' / 'core' / 'toy.py'}:plan"
 
@@ -35,7 +36,10 @@ def test_limit_shards_is_another_dataset(winnow, toy_corpus):
 def test_reading_verbs(winnow, toy_corpus):
     run_toy(winnow, toy_corpus)
     run_toy(winnow, toy_corpus, "--set", "toy_filter.min_length=6")
-    assert json.loads(winnow("sql", "select stage, documents from meta.datasets where stage = 'toy_extract'", "--json")[1])[0]["documents"] == 40
+    assert (
+        json.loads(winnow("sql", "select stage, documents from meta.datasets where stage = 'toy_extract'", "--json")[1])[0]["documents"]
+        == 40
+    )
     assert "toy_extract" in winnow("sql", "from funnel('toy')")[1]
     shown = winnow("show", "toy.toy_filter", "--dropped", "--reason", "too_short", "-n", "2")[1]
     assert "too_short" in shown and "limit=6.0" in shown
@@ -69,6 +73,18 @@ def test_user_errors_exit_2_and_help(winnow, toy_corpus):
         (["sql", "select * from toy.nothing"], "nothing"),
         (["bench", "nothing"], "there is no measurement 'nothing'"),
         (["runn"], "run"),
+        (["show", "toy.toy_filter", "-n", "-1"], "-n -1: ask for 1 document or more"),
+        (["sql", ""], "no statement"),
+        (["sql", "select [1"], "sql: "),
+        (["benchmark", "demo", "--seeds", "0"], "needs 1 seed or more"),
+        (["run", TOY, "--device", "gpu"], "--device gpu: there are cpu, cuda"),
+        (["run", TOY, "--workers", "-1"], "--workers -1: "),
+        (["run", TOY, "--keep-dropped-text", "some"], "keep-dropped-text"),
+        (["plan", TOY, "--sample", "0.5"], "unknown field 'sample'"),
+        (["serve", "nosuch"], "no pipeline 'nosuch'"),
+        (["serve", "nosuch", "--flow", "benchmark"], "no pipeline 'nosuch'"),
+        (["export", "toy.toy_filter", str(toy_corpus)], "not empty"),
+        (["export", "toy.nothing", "x"], "no dataset 'toy.nothing'"),
     ]:
         code, _, err = winnow(*words)
         assert code == 2 and said in err and "Traceback" not in err, (words, code, err)
@@ -84,3 +100,175 @@ def test_lists(winnow):
 def test_training_cost(winnow):
     cost = json.loads(winnow("train", "--dry-run", "--scale", "400m-1x", "--json")[1])
     assert (cost["params"], cost["tokens"], cost["steps"]) == (411_616_256, 8_232_325_120, 7_851)
+
+
+def test_reason_implies_dropped(winnow, toy_corpus):
+    run_toy(winnow, toy_corpus)
+    rows = json.loads(winnow("show", "toy.toy_filter", "--reason", "too_short", "--json")[1])
+    assert rows and {row["drop_reason"] for row in rows} == {"too_short"}
+    assert "too_short" in winnow("show", "toy.toy_filter", "--reason", "too_short")[1]
+
+
+def test_json_has_no_nan(winnow):
+    out = winnow("sql", "select 'nan'::double as a, ['inf'::double, 1.5] as b, {'c': '-inf'::double} as d", "--json")[1]
+    assert "NaN" not in out and "Infinity" not in out
+    assert json.loads(out) == [{"a": None, "b": [None, 1.5], "d": {"c": None}}]
+
+
+def test_brackets_are_shown_as_they_are(winnow, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "[bold]s0.jsonl").write_text(
+        '{"id": "a", "text": "hello [/red] world"}\n{"id": "b", "text": "x", "fault": "raise"}\n'
+    )
+    code, _, err = run_toy(winnow, tmp_path / "in")
+    assert code == 1 and err.count("toy_extract/[bold]s0.jsonl: RuntimeError") == 1 and "1 of 1 shards failed; [bold]s0.jsonl: " in err
+    code, out, err = winnow("sql", "select '[/red] \\[x' as \"[bold]name\"")
+    assert code == 0 and "[/red] \\[x" in out and "[bold]name" in out
+    code, _, err = winnow("run", "[/red]no such")
+    assert code == 2 and "no pipeline '[/red]no such'" in err
+
+
+def test_view_escapes_what_the_engine_says(capsys, monkeypatch):
+    from rich.console import Console
+
+    from flows import terminal
+
+    monkeypatch.setattr(terminal, "errors", Console(width=200, stderr=True))
+    with terminal.RunView() as view:
+        view.watch("n", "warning", {"warning": "[/dim] odd"})
+        view.watch("n", "node_started", {})
+        view.watch("n", "progress", {"fraction": 0.5, "words": "[/b] words"})
+        view.watch("n", "node_failed", {"error": "list[int] [/x]"})
+    err = capsys.readouterr().err
+    assert "warning: [/dim] odd" in err and "n: list[int] [/x]" in err
+
+
+def test_a_fault_of_ours_shows_its_traceback(winnow, toy_corpus, monkeypatch):
+    from flows import inspect_store
+
+    def broken(store):
+        raise ValueError("a fault of ours")
+
+    monkeypatch.setattr(inspect_store, "status", broken)
+    with pytest.raises(ValueError, match="a fault of ours"):
+        winnow("status")
+
+
+def test_a_source_that_finds_nothing_is_the_users(winnow, tmp_path):
+    recipe = tmp_path / "mine.py"
+    recipe.write_text(
+        "from stages.core.plan import Plan\nfrom stages.list_warcs import list_warcs\n"
+        f"def plan():\n    return Plan('mine', [list_warcs.on(root={str(tmp_path / 'nothing')!r}, source='s')])\n"
+    )
+    for words in (["plan"], ["run", "--no-prefect", "--workers", "0"]):
+        code, _, err = winnow(words[0], f"{recipe}:plan", *words[1:])
+        assert code == 2 and "no such path" in err and "Traceback" not in err
+    code, _, err = winnow("plan", f"{recipe}:plan", "--sample", "2")
+    assert code == 2 and "sample is 2.0" in err
+
+
+def test_sample_and_limit_shards_go_to_the_sources():
+    from flows.cli import _planned
+
+    made = _planned("demo", None, 3, 0.5)
+    sources = [node for node in made.nodes if node.stage.kind == "source"]
+    assert sources and {(node.config.limit_shards, node.config.sample) for node in sources} == {(3, 0.5)}
+    assert dict(made.ref.overrides)[f"{sources[0].name}.sample"] == 0.5
+
+
+def test_text_of_the_dropped_is_kept_as_asked(winnow, toy_corpus, tmp_path):
+    run_toy(winnow, toy_corpus, "--keep-dropped-text", "none")
+    policies = {json.loads(path.read_text())["keep_dropped_text"] for path in (tmp_path / "store").glob("toy_filter/*/manifest.json")}
+    assert policies == {"none"}
+
+
+def test_flows_take_every_resource():
+    from inspect import signature
+
+    from flows.benchmark import benchmark
+    from flows.cli import _resources
+    from flows.curate import curate
+    from flows.evaluate import evaluate
+    from flows.train import train
+
+    for flow in (curate, benchmark, train, evaluate):
+        assert set(_resources(1, "cpu", None)) <= set(signature(flow.fn).parameters), flow.name
+        flow.validate_parameters(_resources(1, "cuda:0", "none"))
+
+
+def test_one_json_document_per_answer(winnow, monkeypatch):
+    from flows import cli, inspect_store, terminal
+
+    class Made:
+        name = "evaluate/abc"
+
+        def manifest(self):
+            return type("M", (), {"summary": {"suite": "s", "score": float("nan")}})
+
+    view = terminal.RunView(quiet=True)
+    monkeypatch.setattr(cli, "_run", lambda *words: view)
+    monkeypatch.setattr("stages.core.resolve.open_node", lambda *words: Made())
+    monkeypatch.setattr(inspect_store, "find_dataset", lambda *words: Made())
+    assert json.loads(winnow("eval", "raw", "--json")[1]) == {"suite": "s", "score": None}
+    assert json.loads(winnow("train", "raw", "--json")[1]) == {"dataset": "evaluate/abc", "suite": "s", "score": None}
+
+
+def test_status_says_why_a_run_failed_without_a_failed_shard(winnow, toy_corpus):
+    code, _, err = run_toy(winnow, toy_corpus, "--set", "toy_filter.min_length=99", "--strict")
+    assert code == 1 and "dropped 100.0%" in err
+    row = json.loads(winnow("status", "--json")[1])[0]
+    assert row["state"] == "failed" and "dropped 100.0%" in row["problem"]
+
+
+def test_gc(winnow, toy_corpus):
+    run_toy(winnow, toy_corpus)
+    run_toy(winnow, toy_corpus, "--set", "toy_filter.min_length=6")
+    before = len(json.loads(winnow("list", "datasets", "--json")[1]))
+    planned = json.loads(winnow("gc", "--dry-run", "--json")[1])
+    assert {row["dataset"].partition("/")[0] for row in planned} == {"toy_filter", "toy_dedup", "toy_apply", "toy_count"}
+    assert len(json.loads(winnow("list", "datasets", "--json")[1])) == before
+    code, out, _ = winnow("gc")
+    assert code == 0 and "gc: 4 datasets deleted" in out and "MB freed" in out
+    assert len(json.loads(winnow("list", "datasets", "--json")[1])) == before - 4 and winnow("verify")[0] == 0
+    assert "nothing to show" in winnow("gc")[1]
+
+
+def test_export(winnow, toy_corpus, tmp_path):
+    run_toy(winnow, toy_corpus)
+    to = tmp_path / "out" / "there"
+    done = json.loads(winnow("export", "toy.toy_filter", str(to), "--json")[1])
+    assert done["files"] == 4 and sorted(p.name for p in to.iterdir()) == ["README.md", "documents", "dropped"]
+    assert sorted(p.name for p in to.parent.iterdir()) == ["there"]
+    datasets = pytest.importorskip("datasets")
+    shown = json.loads(winnow("sql", "select count(*) as n from toy.toy_filter", "--json")[1])
+    assert datasets.load_dataset(str(to), split="train", cache_dir=str(tmp_path / "cache")).num_rows == shown[0]["n"]
+    assert winnow("export", "toy.toy_filter", str(to))[0] == 2
+
+
+def test_export_refuses_a_changed_file_and_leaves_nothing(winnow, toy_corpus, tmp_path):
+    run_toy(winnow, toy_corpus)
+    path = next((tmp_path / "store").glob("toy_count/*/files/count.txt"))
+    path.chmod(0o644)
+    path.write_text("other")
+    code, _, err = winnow("export", "toy.toy_count", str(tmp_path / "out"))
+    assert code == 2 and "has changed since it was written" in err and not (tmp_path / "out").exists()
+
+
+def test_sigterm_stops_like_ctrl_c():
+    from flows.serve import sigterm_stops
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), sigterm_stops():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_ctrl_c_says_that_nothing_is_lost(winnow, monkeypatch):
+    from flows import inspect_store
+
+    def interrupted(store):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(inspect_store, "status", interrupted)
+    code, _, err = winnow("status")
+    assert code == 130 and "the same command goes on from here" in err

@@ -111,7 +111,8 @@ def test_a_stopped_run_ends_in_the_same_bytes(tmp_path, stopped_after):
 
 def test_a_killed_process_ends_in_the_same_bytes(tmp_path):
     program = (
-        "import os, signal, sys; from pathlib import Path; sys.path.insert(0, 'tests/models'); import test_trainer as t\n"
+        "import os, signal, sys; from pathlib import Path\n"
+        "sys.path.insert(0, 'tests/models'); import test_trainer as t\n"
         "t.run(Path(sys.argv[1]), on_step=lambda r: r.step == 7 and os.kill(os.getpid(), signal.SIGKILL))"
     )
     killed = subprocess.run(

@@ -1,0 +1,93 @@
+"""The board of the tiny comparison: its entries, the funnel behind them, its files, and its way into SQL."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from evaluation.leaderboard import build_board, render
+from stages.core import catalog
+from stages.core.stage import Inputs, Resources
+from stages.leaderboard import _entry, funnel, leaderboard
+from tests.stages.test_train import LIMIT, NUM_BLANK, NUM_REPEATED, NUM_TEXTS
+from tests.stages.test_train import world as world
+
+
+def strict_json(text: str):
+    def refuse(word):
+        raise AssertionError(f"{word} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_board_holds_every_run_in_one_group(world):
+    board = strict_json(Path(world["leaderboard"].file("board.json")).read_text(encoding="utf-8"))
+    (group,) = board["groups"]
+    assert board["title"] == "Tiny" and group["scale"] == "tiny" and group["suite"].endswith(f"-limit{LIMIT}")
+    assert {row["strategy"]: row["seeds"] for row in group["strategies"]} == {"everything": [0, 1], "distinct": [0, 1]}
+    assert group["primary"] == "val_bpb" and group["texts"] == ["held"]
+    assert world["leaderboard"].summary["headline"] == group["headline"] == board["headline"]
+    assert group["provenance"]["pipeline"] == ["tiny"] and group["provenance"]["runs"] == 4
+
+
+def test_page_is_the_board_rendered(world):
+    board = json.loads(Path(world["leaderboard"].file("board.json")).read_text(encoding="utf-8"))
+    page = Path(world["leaderboard"].file("index.html")).read_text(encoding="utf-8")
+    assert page == render(board) and "No text twice." in page and "<title>Tiny" in page
+
+
+def test_card_links_lead_from_the_page_to_a_readme(world):
+    page = Path(world["leaderboard"].file("index.html"))
+    for strategy, node in (("everything", "web"), ("distinct", "distinct")):
+        entry = _entry(world[f"evaluate_{strategy}_0"], strategy, "", "tiny")
+        card = (page.parent / entry["card"]).resolve()
+        assert card == (world[node].path / "README.md").resolve() and card.is_file()
+        assert entry["fingerprint"] == world[node].fingerprint
+        assert entry["card"] in page.read_text(encoding="utf-8"), "the page links it"
+
+
+def test_funnel_walks_back_to_the_extraction_with_reasons(world):
+    steps = funnel(world["distinct"])
+    lines = NUM_TEXTS + NUM_REPEATED + NUM_BLANK
+    assert [(s["node"], s["stage"], s["documents_in"], s["documents_out"], s["dropped"]) for s in steps] == [
+        ("read_texts", "read_texts", lines, NUM_TEXTS + NUM_REPEATED, {"no_text": NUM_BLANK}),
+        ("dedup_exact", "apply_verdicts", NUM_TEXTS + NUM_REPEATED, NUM_TEXTS, {"exact_duplicate": NUM_REPEATED}),
+    ]
+    assert _entry(world["evaluate_distinct_1"], "distinct", "", "tiny")["funnel"] == steps
+
+
+def test_entry_counts_what_was_trained_on(world):
+    entry = _entry(world["evaluate_everything_1"], "everything", "All.", "tiny")
+    model = world["train_everything_1"].summary
+    assert (entry["seed"], entry["scale"], entry["documents"]) == (1, "tiny", NUM_TEXTS + NUM_REPEATED)
+    assert {name: entry[name] for name in ("train_tokens", "dataset_tokens", "epochs")} == {
+        name: model[name] for name in ("train_tokens", "dataset_tokens", "epochs")
+    }
+    assert len(entry["tasks"]) == 53 and all(0 <= row["random_baseline"] < 1 for row in entry["tasks"].values())
+    assert build_board([entry])["groups"], "one run alone makes a board"
+
+
+def test_results_reach_sql(world):
+    with catalog.connect(world.store) as db:
+        rows = db.sql(
+            "select strategy, seed, value from meta.results where metric = 'val_bpb/held' order by all"
+        ).fetchall()
+        assert rows == [
+            (strategy, seed, world[f"evaluate_{strategy}_{seed}"].summary["val_bpb"]["held"])
+            for strategy in ("distinct", "everything") for seed in (0, 1)
+        ]  # fmt: skip
+        counted = db.sql(
+            "select count(*), count(distinct board) from meta.results where metric like 'accuracy/%'"
+        ).fetchall()
+        assert counted == [(4 * 53, 1)]
+        assert db.sql("select distinct scale, suite, eval_version from meta.results").fetchall() == [
+            ("tiny", world["evaluate_distinct_0"].summary["suite"], "v2")
+        ]
+    on_disk = json.loads(Path(world["leaderboard"].file("results.json")).read_text())
+    assert on_disk == world["leaderboard"].summary["results"]
+
+
+def test_every_evaluation_has_a_strategy(world, tmp_path):
+    config = leaderboard.config_type(strategies=("a", "b"))
+    with pytest.raises(ValueError, match="2 strategies are named for 1 evaluations; name one for each"):
+        leaderboard(config, Inputs((world["evaluate_distinct_0"],), ("table",)), Resources(scratch=str(tmp_path)))
