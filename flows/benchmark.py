@@ -18,6 +18,7 @@ def benchmark(
     scales: list[str] | None = None,
     seeds: list[int] | None = None,
     eval_data: str = "",
+    eval_limit: int | None = None,
     overrides: dict[str, Any] | None = None,
     store: str = "store",
     workers: int = 2,
@@ -27,8 +28,9 @@ def benchmark(
     """Compare the strategies of `pipeline`; return the dataset of each node, `leaderboard` among them.
 
     eval_data: directory of a suite in llm-foundry's layout; "" = the embedded mini-v1.
+    eval_limit: at most so many questions a task; such results form a group of their own.
     """
-    arguments = {"pipeline": pipeline, "eval_data": eval_data}
+    arguments = {"pipeline": pipeline, "eval_data": eval_data, "eval_limit": eval_limit}
     arguments |= {"scales": tuple(scales)} if scales else {}
     arguments |= {"seeds": tuple(seeds)} if seeds else {}
     plan = load_plan(PlanRef("pipelines.benchmark:plan", arguments, tuple((overrides or {}).items())))

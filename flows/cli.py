@@ -117,6 +117,7 @@ def benchmark(
     scales: list[str] | None = None,
     seeds: int = 3,
     eval_data: Path | None = None,
+    limit: int | None = None,
     set_: Sets = None,
     workers: Workers = CORES,
     device: Device = "cpu",
@@ -133,7 +134,7 @@ def benchmark(
 
     if seeds < 1:
         raise UserError(f"--seeds {seeds}: a comparison needs 1 seed or more")
-    arguments: dict[str, Any] = {"pipeline": pipeline, "seeds": tuple(range(seeds)), "eval_data": str(eval_data) if eval_data else ""}
+    arguments: dict[str, Any] = {"pipeline": pipeline, "seeds": tuple(range(seeds)), **_suite(eval_data, limit)}
     if scales:
         arguments["scales"] = tuple(scales)
     ref = PlanRef("pipelines.benchmark:plan", arguments, _overrides(set_))
@@ -283,21 +284,22 @@ def train(
         cost = inspect_store.training_cost(scale)
         terminal.print_json(cost) if json else terminal.print_table([cost], f"train {scale}")
         return
-    dataset = _one_node("train", strategy, pipeline, scale, seed, "", _resources(workers, device, keep_dropped_text), store, json)
+    dataset = _one_node("train", strategy, pipeline, scale, seed, {}, _resources(workers, device, keep_dropped_text), store, json)
     if json:
         terminal.print_json({"dataset": dataset, **inspect_store.find_dataset(_store(store), dataset).manifest().summary})
 
 
 @app.command(name="eval")
 def eval_(
-    strategy: str = "", *, pipeline: str = "demo", scale: str = "nano", seed: int = 0, eval_data: Path | None = None, workers: Workers = CORES,
+    strategy: str = "", *, pipeline: str = "demo", scale: str = "nano", seed: int = 0, eval_data: Path | None = None,
+    limit: int | None = None, workers: Workers = CORES,
     device: Device = "cpu", keep_dropped_text: KeepText = None, store: StoreDir = Path("store"), json: Json = False,
 ) -> None:  # fmt: skip
     """Evaluate one strategy's model on the 53 tasks and the validation texts (and train it if need be)."""
     from flows import inspect_store
 
     resources = _resources(workers, device, keep_dropped_text)
-    dataset = _one_node("evaluate", strategy, pipeline, scale, seed, str(eval_data) if eval_data else "", resources, store, json)
+    dataset = _one_node("evaluate", strategy, pipeline, scale, seed, _suite(eval_data, limit), resources, store, json)
     inspect_store.print_scores(_store(store), dataset, json)
 
 
@@ -402,15 +404,20 @@ def _print_outcomes(made: Any, view: Any, title: str, json: bool) -> None:
     terminal.print_table([view.rows[node.name] for node in made.nodes if node.name in view.rows], f"{title}: {view.seconds:.1f} s", json)
 
 
+def _suite(eval_data: Path | None, limit: int | None) -> dict[str, Any]:
+    """Which questions: a directory in llm-foundry's layout ("" = mini-v1), and at most how many of each task."""
+    return {"eval_data": str(eval_data.absolute()) if eval_data else "", "eval_limit": limit}
+
+
 def _one_node(
-    kind: str, strategy: str, pipeline: str, scale: str, seed: int, eval_data: str, resources: dict[str, Any], store: Path, json: bool
+    kind: str, strategy: str, pipeline: str, scale: str, seed: int, suite: dict[str, Any], resources: dict[str, Any], store: Path, json: bool
 ) -> str:
     """Run the train or the evaluate flow for one strategy; return the name of the dataset that it made. With `json` the caller prints."""
     from stages.core.plan import PlanRef, load_plan
     from stages.core.resolve import open_node
 
     made = load_plan(
-        PlanRef("pipelines.benchmark:plan", {"pipeline": pipeline, "scales": (scale,), "seeds": (seed,), "eval_data": eval_data})
+        PlanRef("pipelines.benchmark:plan", {"pipeline": pipeline, "scales": (scale,), "seeds": (seed,), **suite})
     )
     if not strategy:
         names = [n.name.removeprefix("tokens_") for n in made.nodes if n.name.startswith("tokens_")]
@@ -418,7 +425,7 @@ def _one_node(
     node = f"{kind}_{strategy}_{scale.replace('-', '_')}_{seed}"
     made = made.until(node)
     parameters = {"pipeline": pipeline, "strategy": strategy, "scale": scale, "seed": seed}
-    parameters |= {"eval_data": eval_data} if kind == "evaluate" else {}
+    parameters |= suite
     view = _run(made, kind, parameters, store, resources, False, json)
     if not json:
         _print_outcomes(made, view, f"{kind} {strategy}", json)

@@ -17,13 +17,14 @@ def evaluate(
     scale: str = "nano",
     seed: int = 0,
     eval_data: str = "",
+    eval_limit: int | None = None,
     store: str = "store",
     workers: int = 2,
     device: str = "cpu",
     keep_dropped_text: KeepDroppedText = None,
 ) -> str:
     """Train if need be, then evaluate one model; return its dataset of per-item results (`evaluate/<fingerprint>`)."""
-    arguments = {"pipeline": pipeline, "scales": (scale,), "seeds": (seed,), "eval_data": eval_data}
+    arguments = {"pipeline": pipeline, "scales": (scale,), "seeds": (seed,), "eval_data": eval_data, "eval_limit": eval_limit}
     node = f"evaluate_{strategy}_{scale.replace('-', '_')}_{seed}"
     plan = load_plan(PlanRef("pipelines.benchmark:plan", arguments)).until(node)
     outcomes = execute(plan, Store(store), Resources(workers=workers, device=device, keep_dropped_text=keep_dropped_text))

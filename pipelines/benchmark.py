@@ -4,7 +4,9 @@ A recipe that can be compared exports `comparison() -> Comparison`;
 see pipelines/demo.py. All arms train on the same number of tokens, with one tokenizer, and are evaluated on the same texts.
 """
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from stages.core.plan import Node, Plan, PlanError, import_recipe
 from stages.evaluate import evaluate
@@ -38,10 +40,17 @@ VOCAB_AND_CONTEXT = {"nano": (4096, 128)}
 """Token ids and positions of each scale; the others have GPT-NeoX's 50,432 and 2,048 (a test holds this against models/scales.py)."""
 
 
-def plan(pipeline: str = "demo", scales: tuple[str, ...] = ("nano",), seeds: tuple[int, ...] = (0, 1, 2), eval_data: str = "") -> Plan:
+def plan(
+    pipeline: str = "demo",
+    scales: tuple[str, ...] = ("nano",),
+    seeds: tuple[int, ...] = (0, 1, 2),
+    eval_data: str = "",
+    eval_limit: int | None = None,
+) -> Plan:
     """The whole comparison, from web-archive files to the leaderboard."""
     place = pipeline.partition(":")[0]
-    name = place.removesuffix(".py").rpartition("/")[2].rpartition(".")[2]
+    stem = Path(place).stem if place.endswith(".py") else place.rpartition(".")[2]
+    name = re.sub(r"\W|^(?=\d)", "_", stem)
     recipe = import_recipe(place)
     if not hasattr(recipe, "comparison"):
         raise PlanError(f"pipeline '{pipeline}' has no comparison() -> Comparison; see pipelines/demo.py for one")
@@ -58,7 +67,11 @@ def plan(pipeline: str = "demo", scales: tuple[str, ...] = ("nano",), seeds: tup
                 model = train.on(tokens, tokenizer, scale=scale, seed=seed, name=f"train_{arm}")
                 texts = [documents for _, documents in compared.validation]
                 named = tuple(name for name, _ in compared.validation)
-                evaluations.append(evaluate.on(model, tokenizer, *texts, validation=named, eval_data=eval_data, name=f"evaluate_{arm}"))
+                evaluations.append(
+                    evaluate.on(
+                        model, tokenizer, *texts, validation=named, eval_data=eval_data, limit=eval_limit, name=f"evaluate_{arm}"
+                    )
+                )
                 names.append(strategy.name)
     board = leaderboard.on(
         *evaluations,

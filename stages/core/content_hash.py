@@ -16,7 +16,7 @@ class ContentHash:
 
     def __init__(self, schema: pa.Schema) -> None:
         self._schema = schema
-        self._streams: dict[str, "hashlib._Hash"] = {}
+        self._streams: dict[str, hashlib._Hash] = {}
         self._rows = 0
 
     def update(self, table: pa.Table) -> None:
@@ -28,7 +28,7 @@ class ContentHash:
 
     def hexdigest(self) -> str:
         """Return 64 hex digits over schema, row count and all streams so far."""
-        whole = hashlib.sha256(repr([(f.name, str(f.type)) for f in self._schema]).encode())
+        whole = hashlib.sha256(repr([(f.name, _type_name(f.type)) for f in self._schema]).encode())
         whole.update(self._rows.to_bytes(8, "little"))
         for path in sorted(self._streams):
             whole.update(path.encode() + self._streams[path].digest())
@@ -70,6 +70,17 @@ class ContentHash:
             if data is not None and len(array):
                 self._stream(path, data[int(offsets[0]) : int(offsets[-1])])
         return None
+
+
+def _type_name(kind: pa.DataType) -> str:
+    """Name a type by what it holds: not by how a list calls its items, which Parquet changes."""
+    if pa.types.is_struct(kind):
+        return "struct<" + ", ".join(f"{field.name}: {_type_name(field.type)}" for field in kind) + ">"
+    if pa.types.is_fixed_size_list(kind):
+        return f"list[{kind.list_size}]<{_type_name(kind.value_type)}>"
+    if pa.types.is_list(kind):
+        return f"list<{_type_name(kind.value_type)}>"
+    return str(kind)
 
 
 def _variable_width(kind: pa.DataType) -> bool:

@@ -56,3 +56,18 @@ def test_a_failure_names_the_shard(served, tmp_path):
     (bad / "s0.jsonl").write_text('{"id": "a", "text": "x", "fault": "raise"}\n')
     with pytest.raises(RunFailed, match="s0.jsonl: RuntimeError"):
         call(served, tmp_path, **{"toy_source.root": str(bad)})
+
+
+def test_a_full_disk_is_a_failure_too(served, tmp_path, monkeypatch):
+    from stages.core import engine
+
+    real = engine.Run._commit
+
+    def full_disk(self, found, *args, **kwargs):
+        if found.node.name == "toy_filter":
+            raise OSError(28, "No space left on device")
+        return real(self, found, *args, **kwargs)
+
+    monkeypatch.setattr(engine.Run, "_commit", full_disk)
+    with pytest.raises(engine.RunFailed, match="toy_filter: OSError"):
+        call(served, tmp_path)

@@ -50,3 +50,11 @@ def test_boundaries_nulls_and_names_count():
 def test_dictionary_columns_hash_as_their_values():
     column = pa.array(["a", "b", "a"]).dictionary_encode()
     assert content_hash(pa.table({"x": column})) != ""
+
+
+def test_the_same_after_a_round_trip_through_parquet(tmp_path):
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pylist([{"list": ["a", None], "pair": [1, 2], "detail": {"a": "x", "b": 0.5}}, {}], schema=SCHEMA)
+    pq.write_table(table, tmp_path / "t.parquet")
+    assert content_hash(pq.read_table(tmp_path / "t.parquet").replace_schema_metadata(None)) == content_hash(table)

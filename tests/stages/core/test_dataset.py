@@ -6,8 +6,8 @@ import pytest
 from stages.core.dataset import Dataset, merged_batches
 from stages.core.engine import run_plan
 from stages.core.plan import load_plan
-from stages.core.stage import Resources
 from stages.core.resolve import open_node
+from stages.core.stage import Resources
 
 
 @pytest.fixture

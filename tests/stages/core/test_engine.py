@@ -85,7 +85,8 @@ def test_a_crash_at_any_commit_point_is_survived(tmp_path, toy, monkeypatch, kil
     plan = load_plan(toy())
     whole = hashes(run_plan(plan, Store(tmp_path / "whole"), INLINE))
     store, count = Store(tmp_path / "cut"), 0
-    from stages.core import engine, store as store_module
+    from stages.core import engine
+    from stages.core import store as store_module
 
     def dying(real):
         def commit(*args):
@@ -99,7 +100,7 @@ def test_a_crash_at_any_commit_point_is_survived(tmp_path, toy, monkeypatch, kil
 
     with monkeypatch.context() as patch:
         for module in (job_module, engine, store_module):
-            patch.setattr(module, "commit_file", dying(getattr(module, "commit_file")))
+            patch.setattr(module, "commit_file", dying(module.commit_file))
         try:
             run_plan(plan, store, INLINE)
         except Crash:
