@@ -5,7 +5,7 @@ Examples:
     winnow plan demo --why                     what would run, and why
     winnow run demo --set filter_language.min_score=0.8
     winnow sql "from funnel('demo')"
-    winnow show demo.unique --dropped -n 3     look at dropped documents
+    winnow show demo.clean --dropped -n 3     look at dropped documents
 """
 
 import os
@@ -57,9 +57,9 @@ def list_(what: Literal["pipelines", "stages", "tasks", "datasets"], *, store: S
 @app.command
 def plan(
     pipeline: str, *, why: bool = False, set_: Sets = None, limit_shards: LimitShards = None, sample: Sample = None,
-    store: StoreDir = Path("store"), json: Json = False,
+    workers: Workers = CORES, store: StoreDir = Path("store"), json: Json = False,
 ) -> None:  # fmt: skip
-    """Print what a run would do: each node, reused or to run, rows and time by measured rates. Runs nothing.
+    """Print what a run would do: each node, reused or to run, and its rows, time, disk and memory by measured rates. Runs nothing.
 
     PIPELINE is a recipe's name, module:function or file.py:function. --why names the field that changed.
     """
@@ -70,7 +70,8 @@ def plan(
     made = _planned(pipeline, set_, limit_shards, sample)
     opened = _store(store)
     rows = []
-    for item in forecast(made, opened, resolve(made, opened, Resources())):
+    resources = Resources(workers=workers)
+    for item in forecast(made, opened, resolve(made, opened, resources), resources):
         state = "reused" if item.reused else "will run"
         row = {
             "node": item.name,
@@ -79,6 +80,8 @@ def plan(
             "state": state,
             "rows": item.rows,
             "seconds": item.seconds,
+            "disk_megabytes": item.file_bytes / 1e6 if item.file_bytes is not None else None,
+            "memory_megabytes": item.memory_bytes / 1e6 if item.memory_bytes is not None else None,
         }
         rows.append({**row, "why": "; ".join(item.why)} if why else row)
     terminal.print_table(rows, f"plan {made.name}", json)
@@ -454,12 +457,13 @@ def _blame(error: Exception) -> int | None:
     """Return the exit code of an error that its message explains, or None for a fault of ours, which shows its traceback (exit code 1)."""
     from stages.core.config import ConfigError
     from stages.core.engine import RunFailed
+    from stages.core.manifest import LayoutError
     from stages.core.plan import PlanError
     from stages.core.store import StoreError
 
     if isinstance(error, RunFailed):
         return 1
-    if isinstance(error, (UserError, ConfigError, PlanError, StoreError, FileNotFoundError)):
+    if isinstance(error, (UserError, ConfigError, PlanError, StoreError, LayoutError, FileNotFoundError)):
         return 2
     return 2 if isinstance(error, ValueError) and _while_resolving(error) else None
 

@@ -79,8 +79,7 @@ def datasets(store: Store) -> Rows:
     rows = []
     for where in store.dataset_dirs():
         m = where.manifest()
-        files = [f for s in m.shards for f in s.files] + m.files
-        rows.append({"dataset": where.name, "rows": m.rows_out, "dropped": m.rows_dropped, "megabytes": sum(f.size_bytes for f in files) / 1e6,
+        rows.append({"dataset": where.name, "rows": m.rows_out, "dropped": m.rows_dropped, "megabytes": m.file_bytes / 1e6,
                      "made": m.provenance["started"], "used_by": ", ".join(sorted(refs.get(where.name, [])))})  # fmt: skip
     return rows
 
@@ -214,7 +213,7 @@ def training_cost(scale: str) -> dict[str, Any]:
 def print_board(store: Store, pipeline: str) -> Path:
     """Print funnel and leaderboard of a pipeline's last benchmark, and where the page is; return its path."""
     from evaluation.leaderboard import table
-    from flows.terminal import console, print_table
+    from flows.terminal import cell, console, print_table
     from stages.core.catalog import connect
 
     ref = store.read_ref(pipeline, "default", "leaderboard")
@@ -225,7 +224,10 @@ def print_board(store: Store, pipeline: str) -> Path:
     names = [column[0] for column in funnel.description]
     print_table([dict(zip(names, row, strict=True)) for row in funnel.fetchall()], "funnel")
     board = json.loads((where.files / "board.json").read_text())
-    print_table([_board_row(row) for row in table(board)], "leaderboard")
+    rows = [_board_row(row) for row in table(board)]
+    same = {name: rows[0][name] for name in ("suite", "scale", "tokens", "seeds") if len({row[name] for row in rows}) == 1}
+    columns = [name for name in rows[0] if name not in same]
+    print_table(rows, "leaderboard: " + ", ".join(f"{name} {cell(value)}" for name, value in same.items()), columns=columns)
     console.print(where.manifest().summary["headline"], highlight=False, markup=False)
     page = where.files / "index.html"
     console.print(f"\npage: {page}", soft_wrap=True, highlight=False, markup=False)
@@ -244,8 +246,8 @@ def _board_row(row: dict[str, Any]) -> dict[str, Any]:
     texts = {f"{name}_bpb": round(value, 3) for name, value in (row["val_bpb"] or {}).items()}
     return {
         "rank": row["mark"], "strategy": row["strategy"], "status": row["status"], row["metric"]: interval, **texts, "core": percent("core"),
-        "extended": percent("extended"), "tokens": row["train_tokens"], "epochs": round(row["epochs"], 2), "seeds": row["seeds"], "scale": row["scale"],
-        "suite": row["suite"],
+        "extended": percent("extended"), "epochs": round(row["epochs"], 2), "suite": row["suite"], "scale": row["scale"],
+        "tokens": row["train_tokens"], "seeds": row["seeds"],
     }  # fmt: skip
 
 

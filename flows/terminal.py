@@ -16,6 +16,7 @@ from rich.text import Text
 WIDTH = None if sys.stdout.isatty() else 160  # into a file or a pipe: do not fold to 80 columns
 console = Console(width=WIDTH)
 errors = Console(stderr=True)
+SHORT = 24  # characters: a cell as long as `2.394 [2.388, 2.401]` is read in one piece, longer ones may fold
 
 STYLES = {"reused": "dim", "ran": "green", "adopted": "cyan", "failed": "bold red", "skipped": "yellow", "will run": "green"}
 
@@ -29,16 +30,18 @@ def print_table(rows: list[dict[str, Any]], title: str = "", as_json: bool = Fal
     table = Table(title=Text(title) if title else None, title_justify="left", box=box.SIMPLE_HEAD, header_style="bold")
     for name in names:
         numbers = all(isinstance(row.get(name), (int, float)) or row.get(name) is None for row in rows) and bool(rows)
-        table.add_column(Text(name.replace("_", " ")), justify="right" if numbers else "left", overflow="fold")
+        short = all(len(cell(row.get(name))) <= SHORT for row in rows)
+        table.add_column(Text(name.replace("_", " ")), justify="right" if numbers else "left", overflow="fold", no_wrap=short)
     for row in rows:
-        table.add_row(*[Text(_cell(row.get(name))) for name in names], style=STYLES.get(str(row.get("state", "")), ""))
+        table.add_row(*[Text(cell(row.get(name))) for name in names], style=STYLES.get(str(row.get("state", "")), ""))
     if rows:
         console.print(table)
     else:
         console.print(f"{title}: nothing to show" if title else "nothing to show", markup=False)
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
+    """Write a value as it stands in a table."""
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -36,8 +36,8 @@ class Comparison:
     """(name, documents) of each validation text, from sources that the pool does not have."""
 
 
-VOCAB_AND_CONTEXT = {"nano": (4096, 128)}
-"""Token ids and positions of each scale; the others have GPT-NeoX's 50,432 and 2,048 (a test holds this against models/scales.py)."""
+VOCAB_AND_CONTEXT = {"nano": (4096, 128)} | dict.fromkeys(("400m-1x", "1b-1x", "3b-1x", "7b-1x", "7b-2x"), (50_432, 2048))
+"""Token ids and positions of each scale (a test holds this against models/scales.py)."""
 
 
 def plan(
@@ -57,7 +57,9 @@ def plan(
     compared: Comparison = recipe.comparison()
     evaluations, names = [], []
     for scale in scales:
-        vocab_size, seq_len = VOCAB_AND_CONTEXT.get(scale, (50_432, 2048))
+        if scale not in VOCAB_AND_CONTEXT:
+            raise PlanError(f"there is no scale '{scale}'; the scales are {', '.join(VOCAB_AND_CONTEXT)}")
+        vocab_size, seq_len = VOCAB_AND_CONTEXT[scale]
         tag = scale.replace("-", "_")
         tokenizer = train_tokenizer.on(compared.tokenizer_text, vocab_size=vocab_size, name=f"tokenizer_{tag}")
         for strategy in compared.strategies:

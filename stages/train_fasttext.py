@@ -66,6 +66,7 @@ class TrainFasttext:
     takes=("documents", "documents"),
     needs={"id", "text"},
     uses=("fasttext-community",),
+    memory_bytes=lambda config: config.bucket * config.dim * 4,  # the n-gram vectors; those of the words come on top
     reproducible="one thread, same processor features",
 )
 def train_fasttext(config: TrainFasttext, inputs: Inputs, resources: Resources) -> Artifact:

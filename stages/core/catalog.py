@@ -38,16 +38,17 @@ TABLES: dict[str, list[tuple[str, pa.DataType]]] = {
 }  # fmt: skip
 
 MACROS = """
+create or replace macro variant_of(pipeline, variant) as if(variant = 'default', pipeline, pipeline || '_' || variant);
 create or replace macro funnel(name) as table
-    select node, stage, documents_in, documents_out, dropped, round(100.0 * documents_out / nullif(documents_in, 0), 1) as kept_percent
-    from meta.stage_stats where pipeline = name and kind in ('extract', 'map') order by position;
+    select node, stage, documents_in, documents_out, dropped, round(documents_out / nullif(documents_in, 0), 4) as keep_fraction
+    from meta.stage_stats where variant_of(pipeline, variant) = name and kind in ('extract', 'map') order by position;
 create or replace macro why_dropped(name) as table
     select s.node, d.drop_reason, sum(d.documents)::bigint as documents
-    from meta.stage_stats s join meta.drop_counts d using (dataset) where s.pipeline = name
+    from meta.stage_stats s join meta.drop_counts d using (dataset) where variant_of(s.pipeline, s.variant) = name
     group by all order by documents desc, node, drop_reason;
 create or replace macro tokens_by_source(name) as table
     select s.node, h.shard as source, h.documents, round(h.text_bytes / 4.0)::bigint as tokens_estimate
-    from meta.stage_stats s join meta.shards h using (dataset) where s.pipeline = name and s.kind in ('extract', 'map')
+    from meta.stage_stats s join meta.shards h using (dataset) where variant_of(s.pipeline, s.variant) = name and s.kind in ('extract', 'map')
     order by s.position, h.shard;
 """
 
@@ -101,10 +102,9 @@ def _tables(store: Store) -> dict[str, pa.Table]:
     manifests = {where.name: (where, where.manifest()) for where in store.dataset_dirs()}
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
     for name, (where, m) in manifests.items():
-        files = [f for s in m.shards for f in s.files] + m.files
         rows["datasets"].append({
             "dataset": name, "stage": m.stage, "version": m.version, "kind": m.kind, "fingerprint": m.fingerprint, "documents": m.rows_out,
-            "shards": len(m.shards), "text_bytes": m.text_bytes, "file_bytes": sum(f.size_bytes for f in files), "content_hash": m.content_hash,
+            "shards": len(m.shards), "text_bytes": m.text_bytes, "file_bytes": m.file_bytes, "content_hash": m.content_hash,
             "path": str(where.path), "commit": m.provenance["commit"], "hardware": m.provenance["hardware"], "made": m.provenance["started"],
         })  # fmt: skip
         for s in m.shards:

@@ -22,11 +22,12 @@ import pyarrow as pa
 from stages.core.card import dataset_card
 from stages.core.dataset import Dataset
 from stages.core.fingerprint import as_dict, digest, source_hash
-from stages.core.job import Job, write_mark
+from stages.core.job import ArtifactRecord, Job, write_mark
 from stages.core.manifest import Manifest, ShardRecord, encode_schema, provenance, total
-from stages.core.plan import Plan
+from stages.core.memory import machine_bytes
+from stages.core.plan import Plan, PlanError
 from stages.core.pool import InlinePool, JobFailed, LocalPool, open_pool
-from stages.core.resolve import Resolved, resolve
+from stages.core.resolve import Forecast, Resolved, forecast, resolve
 from stages.core.schema import schema_of
 from stages.core.stage import Resources
 from stages.core.store import DatasetDir, RunJournal, Store, commit_file, commit_text, temporary_name
@@ -38,6 +39,9 @@ ALL_TEXT_BELOW_BYTES = 100 * 10**9
 """Input text below which the text of every dropped document is kept; above it a sample of one in a hundred."""
 
 LISTING = schema_of({"name": pa.string(), "path": pa.string(), "size_bytes": pa.int64(), "identity": pa.string()})
+
+
+NOTHING_WHOLE = ArtifactRecord([], {}, 0.0, 0)
 
 
 class RunFailed(Exception):
@@ -75,6 +79,7 @@ class Run:
 
     def __enter__(self) -> "Run":
         self.resolved = resolve(self.plan, self.store, self.resources)
+        refuse_too_large(forecast(self.plan, self.store, self.resolved, self.resources))
         self.journal = RunJournal(self.store, self.plan.name, self.plan.variant)
         self.pool = open_pool(self.plan, self.store, self.resources)
         self.journal.write("run_started", argv=provenance()["argv"], commit=provenance()["commit"], nodes=[n.name for n in self.plan.nodes])
@@ -140,11 +145,10 @@ class Run:
             shards = [_write_listing(found)]
             return self._commit(found, shards, policy), 1, 0
         if kind == "artifact":
-            files, summary, seconds = self._whole(found, token, policy)
-            return self._commit(found, [], policy, files=files, summary=summary, seconds=seconds), 1, 0
+            return self._commit(found, [], policy, self._whole(found, token, policy)), 1, 0
         if kind == "reduce":
             records, summary = self._whole(found, token, policy)
-            return self._commit(found, records, policy, summary=summary), len(records), 0
+            return self._commit(found, records, policy, ArtifactRecord([], summary, 0.0, 0)), len(records), 0
         todo = self._input_keys(found)
         records = {name: found.where.committed_shard(name) for name in todo}
         missing = [n for n, record in records.items() if record is None or record.key != todo[n] or record.dropped_text != policy]
@@ -255,9 +259,9 @@ class Run:
             size += sum(shard.size_bytes for shard in self.resolved[parent.name].listing)
         return "all" if size < ALL_TEXT_BELOW_BYTES else "sample"
 
-    def _commit(self, found: Resolved, shards: list[ShardRecord], policy: str, files: list = (), summary: dict | None = None, seconds: float = 0.0) -> Manifest:
+    def _commit(self, found: Resolved, shards: list[ShardRecord], policy: str, whole: ArtifactRecord = NOTHING_WHOLE) -> Manifest:
         """Remove what no record names, write the card and then the manifest: from here on the dataset exists."""
-        named = {file.path for shard in shards for file in shard.files} | {file.path for file in files}
+        named = {file.path for shard in shards for file in shard.files} | {file.path for file in whole.files}
         for place in (found.where.documents, found.where.dropped, found.where.files):
             for path in place.rglob("*") if place.is_dir() else ():
                 if path.is_file() and str(path.relative_to(found.where.path)) not in named:
@@ -277,13 +281,14 @@ class Run:
             ],
             schema=encode_schema(schema),
             shards=shards,
-            files=list(files),
-            **dataclasses.asdict(sums) | {"seconds": round(sums.seconds + seconds, 4)},
-            content_hash=digest([[s.name, s.content_hash] for s in shards] + [[f.path, f.sha256] for f in files]),
+            files=whole.files,
+            **dataclasses.asdict(sums)
+            | {"seconds": round(sums.seconds + whole.seconds, 4), "peak_memory_bytes": max(sums.peak_memory_bytes, whole.peak_memory_bytes)},
+            content_hash=digest([[s.name, s.content_hash] for s in shards] + [[f.path, f.sha256] for f in whole.files]),
             code_hash=source_hash(node.stage.function),
             keep_dropped_text=policy,
             reproducible=node.stage.reproducible,
-            summary=summary or {},
+            summary=whole.summary,
             warnings=self._warnings(found, sums),
             provenance={**provenance(), "run": self.journal.run},
         )
@@ -304,6 +309,16 @@ class Run:
         if self.strict:
             raise RunFailed(f"{warning}; run without --strict to go on")
         return [warning]
+
+
+def refuse_too_large(forecasts: list[Forecast]) -> None:
+    """Raise PlanError if a node is known to need more memory than the machine has: before the work, not after hours of it."""
+    for item in forecasts:
+        if not item.reused and item.memory_bytes and item.memory_bytes > machine_bytes():
+            raise PlanError(
+                f"{item.name} needs about {item.memory_bytes / 1e9:.1f} GB of memory and this machine has {machine_bytes() / 1e9:.1f} GB; "
+                "use fewer --workers, fewer shards (--limit-shards), or a larger machine"
+            )
 
 
 def run_plan(

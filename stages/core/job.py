@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from stages.core.dataset import Dataset, merged_batches
 from stages.core.fingerprint import digest, file_digest
 from stages.core.manifest import FileRecord, ShardRecord
+from stages.core.memory import peak_bytes, reset_peak
 from stages.core.plan import Node, Plan
 from stages.core.schema import DETAIL, DROPPED, VERDICT
 from stages.core.stage import Artifact, Extracted, Guard, Inputs, Resources, SourceShard, Verdict
@@ -48,6 +49,16 @@ class Job:
         return f"{self.node}/{self.shard}" if self.shard else self.node
 
 
+@dataclass(frozen=True)
+class ArtifactRecord:
+    """What came of an artifact: its files, its summary, and what they cost."""
+
+    files: list[FileRecord]
+    summary: dict[str, Any]
+    seconds: float
+    peak_memory_bytes: int
+
+
 class JobRunner:
     """Runs jobs of one plan in this process; a stage function is called once and its result kept for the next shards."""
 
@@ -57,7 +68,8 @@ class JobRunner:
         self._listings: dict[str, tuple[str, dict[str, SourceShard]]] = {}
 
     def run(self, job: Job, beat: Callable[[int], None] | None = None, progress: Callable[[float, str], None] | None = None) -> Any:
-        """Do the job and commit it; return its ShardRecord, for a reduce (records, summary), for an artifact (files, summary, seconds)."""
+        """Do the job and commit it; return its ShardRecord, for a reduce (records, summary), for an artifact an ArtifactRecord."""
+        reset_peak()
         node = self.plan[job.node]
         where = self.store.dataset_dir(node.stage.name, job.fingerprints[node.name])
         with _scratch(where, keep=node.stage.kind == "artifact") as scratch:
@@ -140,7 +152,7 @@ class JobRunner:
 
     def _artifact(
         self, node: Node, job: Job, where: DatasetDir, resources: Resources, _beat: Callable[[int], None]
-    ) -> tuple[list[FileRecord], dict[str, Any], float]:
+    ) -> ArtifactRecord:
         started = time.perf_counter()
         made = node.stage(node.config, self.inputs_of(node, job.fingerprints), resources)
         if not isinstance(made, Artifact):
@@ -154,7 +166,7 @@ class JobRunner:
             where.check_token(job.token)
             commit_file(written, final)
         shutil.rmtree(resources.scratch, ignore_errors=True)
-        return records, summary, time.perf_counter() - started
+        return ArtifactRecord(records, summary, time.perf_counter() - started, peak_bytes())
 
 
 class _ShardOutput:
@@ -269,6 +281,7 @@ class _ShardOutput:
             dropped_text=job.keep_dropped_text,
             files=[dataclasses.replace(file, path=f"{kind}/{self.shard}.parquet") for kind, (file, _) in closed.items()],
             seconds=round(seconds, 4),
+            peak_memory_bytes=peak_bytes(),
         )
         self.where.check_token(job.token)
         for kind, writer in self.writers.items():

@@ -18,6 +18,10 @@ LAYOUT = 1
 """Version of the layout on disk; a reader refuses a newer one."""
 
 
+class LayoutError(ValueError):
+    """A newer winnow wrote this."""
+
+
 @dataclass(frozen=True)
 class FileRecord:
     """A file of a dataset: where it is (relative to the dataset, or an absolute URL), its size and its sha256."""
@@ -48,6 +52,8 @@ class ShardRecord:
     """Which dropped documents kept their text: all, sample, none; "" where nothing is dropped."""
     files: list[FileRecord]
     seconds: float
+    peak_memory_bytes: int = 0
+    """Most memory that the process held while it made the shard."""
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "ShardRecord":
@@ -79,6 +85,8 @@ class Manifest:
     counters: dict[str, int]
     text_bytes: int
     seconds: float
+    peak_memory_bytes: int
+    """Most memory that one process held while it made a shard, or the whole."""
     content_hash: str
     code_hash: str
     keep_dropped_text: str
@@ -94,13 +102,18 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str) -> "Manifest":
-        """Decode what `to_json` wrote; ValueError if a newer winnow wrote it."""
+        """Decode what `to_json` wrote; LayoutError if a newer winnow wrote it."""
         data = json.loads(text)
         if data.get("layout", 0) > LAYOUT:
-            raise ValueError(f"manifest of {data.get('stage')} has layout {data['layout']}, this winnow reads up to {LAYOUT}; update winnow")
+            raise LayoutError(f"manifest of {data.get('stage')} has layout {data['layout']}, this winnow reads up to {LAYOUT}; update winnow")
         data["shards"] = [ShardRecord.from_dict(s) for s in data["shards"]]
         data["files"] = [FileRecord(**f) for f in data["files"]]
         return cls(**data)
+
+    @property
+    def file_bytes(self) -> int:
+        """Size of all files."""
+        return sum(file.size_bytes for shard in self.shards for file in shard.files) + sum(file.size_bytes for file in self.files)
 
     @property
     def arrow_schema(self) -> pa.Schema | None:
@@ -117,6 +130,7 @@ class Totals:
     rows_dropped: int = 0
     text_bytes: int = 0
     seconds: float = 0.0
+    peak_memory_bytes: int = 0
     drops: dict[str, int] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
 
@@ -130,6 +144,7 @@ def total(shards: list[ShardRecord]) -> Totals:
         sums.rows_dropped += shard.rows_dropped
         sums.text_bytes += shard.text_bytes
         sums.seconds += shard.seconds
+        sums.peak_memory_bytes = max(sums.peak_memory_bytes, shard.peak_memory_bytes)
         for name, count in shard.drops.items():
             sums.drops[name] = sums.drops.get(name, 0) + count
         for name, count in shard.counters.items():

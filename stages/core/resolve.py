@@ -10,6 +10,9 @@ from stages.core.plan import Node, Plan
 from stages.core.stage import Inputs, Resources, SourceShard
 from stages.core.store import DatasetDir, Store
 
+PROCESS_BYTES = 200 * 2**20
+"""What a worker holds before it reads a row: the interpreter, Arrow and the plan's modules."""
+
 
 @dataclass(frozen=True)
 class Resolved:
@@ -73,10 +76,14 @@ class Forecast:
     """Documents: those it has, or those it will read if its inputs are known."""
     seconds: float | None
     """Worker seconds it took, or an estimate from the last run of the stage: seconds per row x rows."""
+    file_bytes: int | None
+    """Size on disk, or an estimate in the same way."""
+    memory_bytes: int | None
+    """Memory that the node will hold on this machine, all its workers together: what the stage declares or, from its last run, measured."""
 
 
-def forecast(plan: Plan, store: Store, resolved: dict[str, Resolved]) -> list[Forecast]:
-    """Say for each node whether it is reused or will run, why, and for how long by the rates measured so far."""
+def forecast(plan: Plan, store: Store, resolved: dict[str, Resolved], resources: Resources) -> list[Forecast]:
+    """Say for each node whether it is reused or will run, why, and what it will take by the rates measured so far."""
     result: list[Forecast] = []
     rows_of: dict[str, int | None] = {}
     for node in plan.nodes:
@@ -87,14 +94,32 @@ def forecast(plan: Plan, store: Store, resolved: dict[str, Resolved]) -> list[Fo
             why = []
             if manifest.code_hash != source_hash(node.stage.function):
                 why = [f"the code of {node.stage.name} changed and its version did not: bump version= if its output changes"]
-            result.append(Forecast(node.name, node.stage.name, found.short, True, why, manifest.rows_out, manifest.seconds))
+            made = (manifest.rows_out, manifest.seconds, manifest.file_bytes, manifest.peak_memory_bytes)
+            result.append(Forecast(node.name, node.stage.name, found.short, True, why, *made))
             continue
         rows = next((rows_of[p.name] for p in node.inputs if p.stage.kind != "artifact"), None)
         rows_of[node.name] = rows
-        rate = _seconds_per_row(store, node.stage.name)
-        seconds = rate * rows if rate is not None and rows is not None else None
-        result.append(Forecast(node.name, node.stage.name, found.short, False, _why(plan, store, found), rows, seconds))
+        cost = _cost(node, rows, _latest(store, node.stage.name), resources)
+        result.append(Forecast(node.name, node.stage.name, found.short, False, _why(plan, store, found), rows, *cost))
     return result
+
+
+def _cost(node: Node, rows: int | None, latest: Manifest | None, resources: Resources) -> tuple[float | None, int | None, int | None]:
+    """Estimate seconds, bytes on disk and bytes of memory of a node with `rows` documents from the last run of its stage."""
+    declared = node.stage.memory_bytes(node.config) if node.stage.memory_bytes else 0
+    by_shard = node.stage.kind in ("extract", "map", "score")
+    workers = max(1, resources.workers) if by_shard else 1
+    if latest is None:
+        return None, None, declared * workers or None
+    # A shard's memory does not follow the size of the dataset; that of a reduce does, above what any process holds.
+    growth = rows / latest.rows_in if rows is not None and latest.rows_in else None
+    peak = latest.peak_memory_bytes
+    if not by_shard and growth:
+        peak = int(PROCESS_BYTES + max(0, peak - PROCESS_BYTES) * max(1.0, growth))
+    memory = max(declared, peak) * workers
+    if growth is None:
+        return None, None, memory
+    return latest.seconds * growth, int(latest.file_bytes * growth), memory
 
 
 def _why(plan: Plan, store: Store, found: Resolved) -> list[str]:
@@ -112,13 +137,13 @@ def _why(plan: Plan, store: Store, found: Resolved) -> list[str]:
     return others + ([f"input {', '.join(inputs)} changed"] if inputs else [])
 
 
-def _seconds_per_row(store: Store, stage: str) -> float | None:
+def _latest(store: Store, stage: str) -> Manifest | None:
     latest: Manifest | None = None
     for where in store.dataset_dirs(stage):
         manifest = where.manifest()
-        if manifest and manifest.rows_in and (latest is None or manifest.provenance["started"] > latest.provenance["started"]):
+        if manifest and (latest is None or manifest.provenance["started"] > latest.provenance["started"]):
             latest = manifest
-    return latest.seconds / latest.rows_in if latest else None
+    return latest
 
 
 def open_node(store: Store, plan: Plan, name: str) -> Dataset:

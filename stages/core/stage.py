@@ -177,6 +177,7 @@ class Stage:
     uses: tuple[str, ...]
     identity: Callable[[Any], Mapping[str, Any]] | None
     drop_band: tuple[float, float] | None
+    memory_bytes: Callable[[Any], int] | None
     reproducible: str
 
     def __call__(self, config: Any, inputs: Inputs, resources: Resources) -> Any:
@@ -218,6 +219,7 @@ def stage(
     uses: tuple[str, ...] = (),
     identity: Callable[[Any], Mapping[str, Any]] | None = None,
     drop_band: tuple[float, float] | None = None,
+    memory_bytes: Callable[[Any], int] | None = None,
     reproducible: str = "everywhere",
 ) -> Callable[[Callable[..., Any]], Stage]:
     """Attach metadata to a stage function `f(config, inputs, resources)`.
@@ -229,6 +231,7 @@ def stage(
     uses         distributions whose version shapes the output
     identity     function of the config that fingerprints what its locations hold, such as a model file
     drop_band    (low, high) share of documents that one expects this stage to drop; outside it warns, or stops under --strict
+    memory_bytes function of the config: what one process will hold, where that can be told before any run
     reproducible "everywhere", or what must be equal for equal output ("torch, device class, num_threads")
     """
     if kind not in KINDS:
@@ -255,6 +258,7 @@ def stage(
             uses=uses,
             identity=identity,
             drop_band=drop_band,
+            memory_bytes=memory_bytes,
             reproducible=reproducible,
         )
         object.__setattr__(made, "__doc__", function.__doc__)

@@ -23,9 +23,7 @@ def comparison():
 
 
 def test_sizes_agree_with_the_scales():
-    for name, scale in SCALES.items():
-        assert VOCAB_AND_CONTEXT.get(name, (50_432, 2048)) == (scale.model.vocab_size, scale.model.seq_len), name
-    assert VOCAB_AND_CONTEXT.keys() <= SCALES.keys()
+    assert {name: (scale.model.vocab_size, scale.model.seq_len) for name, scale in SCALES.items()} == VOCAB_AND_CONTEXT
 
 
 def test_every_arm_has_its_nodes():
@@ -77,6 +75,11 @@ def test_arms_are_evaluated_alike_and_named_in_order():
         )
         assert [text.name for text in node.inputs[2:]] == list(node.config.validation) == ["prose", "reference"]
     assert dict(board.config.descriptions).keys() == set(STRATEGIES) and board.config.pipeline == "demo"
+
+
+def test_unknown_scale():
+    with pytest.raises(PlanError, match="there is no scale '2b-1x'; the scales are nano, 400m-1x"):
+        plan(scales=("2b-1x",))
 
 
 def test_unknown_pipeline():

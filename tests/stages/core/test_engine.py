@@ -3,10 +3,11 @@
 import datasets
 import pytest
 
+from stages.core import engine
 from stages.core import job as job_module
 from stages.core.catalog import connect
 from stages.core.engine import RunFailed, run_plan, verify
-from stages.core.plan import PlanRef, load_plan
+from stages.core.plan import PlanError, PlanRef, load_plan
 from stages.core.resolve import forecast, resolve
 from stages.core.stage import Resources
 from stages.core.store import Store, read_journals
@@ -48,12 +49,33 @@ def test_second_run_reuses_everything(store, toy):
 def test_one_threshold_reruns_only_what_follows(store, toy):
     run_plan(load_plan(toy()), store, INLINE)
     plan = load_plan(toy(toy_filter__min_length=6))
-    why = {f.name: f for f in forecast(plan, store, resolve(plan, store, INLINE))}
+    why = {f.name: f for f in forecast(plan, store, resolve(plan, store, INLINE), INLINE)}
     assert why["toy_filter"].why == ["config.min_length: 5 -> 6"] and why["toy_apply"].why == ["input toy_filter, toy_dedup changed"]
     states = {name: o.state for name, o in run_plan(plan, store, INLINE).items()}
     assert states == {
         "toy_source": "reused", "toy_extract": "reused", "toy_score": "reused", "toy_filter": "ran", "toy_dedup": "ran", "toy_apply": "ran", "toy_count": "ran",
     }  # fmt: skip
+
+
+def test_a_forecast_scales_the_last_run_of_a_stage(store, toy):
+    made = run_plan(load_plan(toy()), store, INLINE)
+    plan, two = load_plan(toy(toy_filter__min_length=6)), Resources(workers=2)
+    told = {f.name: f for f in forecast(plan, store, resolve(plan, store, two), two)}
+    before = made["toy_filter"].manifest
+    assert told["toy_filter"].seconds == before.seconds and told["toy_filter"].file_bytes == before.file_bytes
+    assert told["toy_filter"].memory_bytes == 2 * before.peak_memory_bytes > 0
+    assert told["toy_dedup"].memory_bytes >= made["toy_dedup"].manifest.peak_memory_bytes  # one process, whatever the workers
+    assert told["toy_extract"].reused and told["toy_extract"].file_bytes == made["toy_extract"].manifest.file_bytes
+
+
+def test_what_the_machine_can_not_hold_is_refused_before_anything_runs(store, toy, monkeypatch):
+    run_plan(load_plan(toy()), store, INLINE)
+    monkeypatch.setattr(engine, "machine_bytes", lambda: 1_000_000)
+    assert {o.state for o in run_plan(load_plan(toy()), store, INLINE).values()} == {"reused"}
+    runs = len({event["run"] for event in read_journals(store)})
+    with pytest.raises(PlanError, match=r"toy_filter needs about 0\.\d GB of memory and this machine has 0\.0 GB; use fewer --workers"):
+        run_plan(load_plan(toy(toy_filter__min_length=6)), store, INLINE)
+    assert len({event["run"] for event in read_journals(store)}) == runs
 
 
 def test_a_new_shard_is_the_only_one_that_runs(store, toy, corpus, shard_writer, tmp_path):
