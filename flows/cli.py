@@ -80,8 +80,8 @@ def plan(
             "state": state,
             "rows": item.rows,
             "seconds": item.seconds,
-            "disk_megabytes": item.file_bytes / 1e6 if item.file_bytes is not None else None,
-            "memory_megabytes": item.memory_bytes / 1e6 if item.memory_bytes is not None else None,
+            "disk_mb": item.file_bytes / 1e6 if item.file_bytes is not None else None,
+            "memory_mb": item.memory_bytes / 1e6 if item.memory_bytes is not None else None,
         }
         rows.append({**row, "why": "; ".join(item.why)} if why else row)
     terminal.print_table(rows, f"plan {made.name}", json)

@@ -246,7 +246,7 @@ def _board_row(row: dict[str, Any]) -> dict[str, Any]:
     texts = {f"{name}_bpb": round(value, 3) for name, value in (row["val_bpb"] or {}).items()}
     return {
         "rank": row["mark"], "strategy": row["strategy"], "status": row["status"], row["metric"]: interval, **texts, "core": percent("core"),
-        "extended": percent("extended"), "epochs": round(row["epochs"], 2), "suite": row["suite"], "scale": row["scale"],
+        "extended": percent("extended"), "epochs": f"{row['epochs']:.2f}", "suite": row["suite"], "scale": row["scale"],
         "tokens": row["train_tokens"], "seeds": row["seeds"],
     }  # fmt: skip
 

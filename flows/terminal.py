@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-WIDTH = None if sys.stdout.isatty() else 160  # into a file or a pipe: do not fold to 80 columns
+WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160  # into a file or a pipe: do not fold to 80 columns
 console = Console(width=WIDTH)
 errors = Console(stderr=True)
 SHORT = 24  # characters: a cell as long as `2.394 [2.388, 2.401]` is read in one piece, longer ones may fold
@@ -28,10 +29,12 @@ def print_table(rows: list[dict[str, Any]], title: str = "", as_json: bool = Fal
         return
     names = list(columns or (rows[0] if rows else []))
     table = Table(title=Text(title) if title else None, title_justify="left", box=box.SIMPLE_HEAD, header_style="bold")
+    widths = {name: max(len(name), *(len(cell(row.get(name))) for row in rows)) if rows else 0 for name in names}
+    fits = sum(3 + (width if width <= SHORT else SHORT // 2) for width in widths.values()) <= console.width
     for name in names:
         numbers = all(isinstance(row.get(name), (int, float)) or row.get(name) is None for row in rows) and bool(rows)
-        short = all(len(cell(row.get(name))) <= SHORT for row in rows)
-        table.add_column(Text(name.replace("_", " ")), justify="right" if numbers else "left", overflow="fold", no_wrap=short)
+        whole = fits and widths[name] <= SHORT
+        table.add_column(Text(name.replace("_", " ")), justify="right" if numbers else "left", overflow="fold", no_wrap=whole)
     for row in rows:
         table.add_row(*[Text(cell(row.get(name))) for name in names], style=STYLES.get(str(row.get("state", "")), ""))
     if rows:

@@ -283,7 +283,7 @@ class Run:
             shards=shards,
             files=whole.files,
             **dataclasses.asdict(sums)
-            | {"seconds": round(sums.seconds + whole.seconds, 4), "peak_memory_bytes": max(sums.peak_memory_bytes, whole.peak_memory_bytes)},
+            | {"seconds": round(sums.seconds + whole.seconds, 4), "added_memory_bytes": max(sums.added_memory_bytes, whole.added_memory_bytes)},
             content_hash=digest([[s.name, s.content_hash] for s in shards] + [[f.path, f.sha256] for f in whole.files]),
             code_hash=source_hash(node.stage.function),
             keep_dropped_text=policy,

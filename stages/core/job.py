@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from stages.core.dataset import Dataset, merged_batches
 from stages.core.fingerprint import digest, file_digest
 from stages.core.manifest import FileRecord, ShardRecord
-from stages.core.memory import peak_bytes, reset_peak
+from stages.core.memory import MemoryMeter
 from stages.core.plan import Node, Plan
 from stages.core.schema import DETAIL, DROPPED, VERDICT
 from stages.core.stage import Artifact, Extracted, Guard, Inputs, Resources, SourceShard, Verdict
@@ -56,7 +56,7 @@ class ArtifactRecord:
     files: list[FileRecord]
     summary: dict[str, Any]
     seconds: float
-    peak_memory_bytes: int
+    added_memory_bytes: int
 
 
 class JobRunner:
@@ -69,7 +69,7 @@ class JobRunner:
 
     def run(self, job: Job, beat: Callable[[int], None] | None = None, progress: Callable[[float, str], None] | None = None) -> Any:
         """Do the job and commit it; return its ShardRecord, for a reduce (records, summary), for an artifact an ArtifactRecord."""
-        reset_peak()
+        self._meter = MemoryMeter()
         node = self.plan[job.node]
         where = self.store.dataset_dir(node.stage.name, job.fingerprints[node.name])
         with _scratch(where, keep=node.stage.kind == "artifact") as scratch:
@@ -93,7 +93,7 @@ class JobRunner:
             inputs = self.inputs_of(node, job.fingerprints)
             self._prepared[node.name] = (fingerprint, node.stage(node.config, inputs, resources), inputs)
         _, work, inputs = self._prepared[node.name]
-        out = _ShardOutput(node, job, where)
+        out = _ShardOutput(node, job, where, self._meter)
         try:
             if node.stage.kind == "extract":
                 raw = self._raw_shard(node, fingerprint, inputs, job.shard)
@@ -140,7 +140,7 @@ class JobRunner:
                 raise ValueError(f"{node.name}: the reduce gave shard '{shard}' twice; give each shard once")
             if VERDICT.keys() <= set(node.schema.names):
                 _check_verdicts(node, shard, table, inputs.documents)
-            out = _ShardOutput(node, job, where, shard)
+            out = _ShardOutput(node, job, where, self._meter, shard)
             try:
                 out.add_table(table)
                 records.append(out.commit(job, time.perf_counter() - started))
@@ -166,13 +166,14 @@ class JobRunner:
             where.check_token(job.token)
             commit_file(written, final)
         shutil.rmtree(resources.scratch, ignore_errors=True)
-        return ArtifactRecord(records, summary, time.perf_counter() - started, peak_bytes())
+        return ArtifactRecord(records, summary, time.perf_counter() - started, self._meter.added_bytes())
 
 
 class _ShardOutput:
     """The files of one shard on their way: rows are routed to kept and dropped, counted and checked, then committed."""
 
-    def __init__(self, node: Node, job: Job, where: DatasetDir, shard: str | None = None) -> None:
+    def __init__(self, node: Node, job: Job, where: DatasetDir, meter: MemoryMeter, shard: str | None = None) -> None:
+        self.meter = meter
         self.node, self.where, self.shard = node, where, shard or job.shard
         self.text_policy = job.keep_dropped_text
         self.final = {"documents": where.documents / f"{self.shard}.parquet"}
@@ -281,7 +282,7 @@ class _ShardOutput:
             dropped_text=job.keep_dropped_text,
             files=[dataclasses.replace(file, path=f"{kind}/{self.shard}.parquet") for kind, (file, _) in closed.items()],
             seconds=round(seconds, 4),
-            peak_memory_bytes=peak_bytes(),
+            added_memory_bytes=self.meter.added_bytes(),
         )
         self.where.check_token(job.token)
         for kind, writer in self.writers.items():

@@ -19,7 +19,7 @@ LAYOUT = 1
 
 
 class LayoutError(ValueError):
-    """A newer winnow wrote this."""
+    """Another version of winnow wrote this."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class ShardRecord:
     """Which dropped documents kept their text: all, sample, none; "" where nothing is dropped."""
     files: list[FileRecord]
     seconds: float
-    peak_memory_bytes: int = 0
-    """Most memory that the process held while it made the shard."""
+    added_memory_bytes: int = 0
+    """Most memory that its making took, on top of what the process held before."""
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "ShardRecord":
@@ -85,8 +85,8 @@ class Manifest:
     counters: dict[str, int]
     text_bytes: int
     seconds: float
-    peak_memory_bytes: int
-    """Most memory that one process held while it made a shard, or the whole."""
+    added_memory_bytes: int
+    """Most memory that one process took for a shard, or for the whole."""
     content_hash: str
     code_hash: str
     keep_dropped_text: str
@@ -102,13 +102,16 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str) -> "Manifest":
-        """Decode what `to_json` wrote; LayoutError if a newer winnow wrote it."""
+        """Decode what `to_json` wrote; LayoutError if another winnow wrote it."""
         data = json.loads(text)
         if data.get("layout", 0) > LAYOUT:
             raise LayoutError(f"manifest of {data.get('stage')} has layout {data['layout']}, this winnow reads up to {LAYOUT}; update winnow")
-        data["shards"] = [ShardRecord.from_dict(s) for s in data["shards"]]
-        data["files"] = [FileRecord(**f) for f in data["files"]]
-        return cls(**data)
+        try:
+            data["shards"] = [ShardRecord.from_dict(s) for s in data["shards"]]
+            data["files"] = [FileRecord(**f) for f in data["files"]]
+            return cls(**data)
+        except TypeError as error:
+            raise LayoutError(f"manifest of {data.get('stage')} {data.get('fingerprint')} has other fields ({error}); use another --store") from None
 
     @property
     def file_bytes(self) -> int:
@@ -130,7 +133,7 @@ class Totals:
     rows_dropped: int = 0
     text_bytes: int = 0
     seconds: float = 0.0
-    peak_memory_bytes: int = 0
+    added_memory_bytes: int = 0
     drops: dict[str, int] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
 
@@ -144,7 +147,7 @@ def total(shards: list[ShardRecord]) -> Totals:
         sums.rows_dropped += shard.rows_dropped
         sums.text_bytes += shard.text_bytes
         sums.seconds += shard.seconds
-        sums.peak_memory_bytes = max(sums.peak_memory_bytes, shard.peak_memory_bytes)
+        sums.added_memory_bytes = max(sums.added_memory_bytes, shard.added_memory_bytes)
         for name, count in shard.drops.items():
             sums.drops[name] = sums.drops.get(name, 0) + count
         for name, count in shard.counters.items():

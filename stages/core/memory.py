@@ -1,20 +1,25 @@
 """How much memory a job took, and how much the machine has: what a plan prints and refuses by."""
 
+import contextlib
 import os
 import resource
 from pathlib import Path
 
 
-def reset_peak() -> None:
-    """Start a new measurement of this process's peak (Linux; elsewhere the peak stays that of the process's life)."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass
+class MemoryMeter:
+    """Measures what a job takes on top of what its process held when it began (Linux; elsewhere the peak is that of the process's life)."""
+
+    def __init__(self) -> None:
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from what is resident now
+        self._before = _peak_bytes()
+
+    def added_bytes(self) -> int:
+        """Return the most memory that was resident at once since the meter was made, less what was there then."""
+        return _peak_bytes() - self._before
 
 
-def peak_bytes() -> int:
-    """Return the most memory that was resident at once since `reset_peak`."""
+def _peak_bytes() -> int:
     try:
         with open("/proc/self/status") as file:
             return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))

@@ -79,7 +79,7 @@ class Forecast:
     file_bytes: int | None
     """Size on disk, or an estimate in the same way."""
     memory_bytes: int | None
-    """Memory that the node will hold on this machine, all its workers together: what the stage declares or, from its last run, measured."""
+    """Memory that the node will hold on this machine, all its workers together: what the stage declares or its last run measured."""
 
 
 def forecast(plan: Plan, store: Store, resolved: dict[str, Resolved], resources: Resources) -> list[Forecast]:
@@ -94,7 +94,7 @@ def forecast(plan: Plan, store: Store, resolved: dict[str, Resolved], resources:
             why = []
             if manifest.code_hash != source_hash(node.stage.function):
                 why = [f"the code of {node.stage.name} changed and its version did not: bump version= if its output changes"]
-            made = (manifest.rows_out, manifest.seconds, manifest.file_bytes, manifest.peak_memory_bytes)
+            made = (manifest.rows_out, manifest.seconds, manifest.file_bytes, None)
             result.append(Forecast(node.name, node.stage.name, found.short, True, why, *made))
             continue
         rows = next((rows_of[p.name] for p in node.inputs if p.stage.kind != "artifact"), None)
@@ -106,17 +106,14 @@ def forecast(plan: Plan, store: Store, resolved: dict[str, Resolved], resources:
 
 def _cost(node: Node, rows: int | None, latest: Manifest | None, resources: Resources) -> tuple[float | None, int | None, int | None]:
     """Estimate seconds, bytes on disk and bytes of memory of a node with `rows` documents from the last run of its stage."""
-    declared = node.stage.memory_bytes(node.config) if node.stage.memory_bytes else 0
+    added = node.stage.memory_bytes(node.config) if node.stage.memory_bytes else 0
     by_shard = node.stage.kind in ("extract", "map", "score")
     workers = max(1, resources.workers) if by_shard else 1
     if latest is None:
-        return None, None, declared * workers or None
-    # A shard's memory does not follow the size of the dataset; that of a reduce does, above what any process holds.
+        return None, None, (PROCESS_BYTES + added) * workers if added else None
     growth = rows / latest.rows_in if rows is not None and latest.rows_in else None
-    peak = latest.peak_memory_bytes
-    if not by_shard and growth:
-        peak = int(PROCESS_BYTES + max(0, peak - PROCESS_BYTES) * max(1.0, growth))
-    memory = max(declared, peak) * workers
+    # A shard's memory does not follow the size of the dataset, that of a reduce does.
+    memory = int(PROCESS_BYTES + max(added, latest.added_memory_bytes * (1.0 if by_shard else max(1.0, growth or 1.0)))) * workers
     if growth is None:
         return None, None, memory
     return latest.seconds * growth, int(latest.file_bytes * growth), memory

@@ -100,7 +100,7 @@ class DatasetDir:
         """Return the record of a committed shard whose files are there, or None."""
         try:
             record = ShardRecord.from_dict(json.loads(self.shard_mark(shard).read_text(encoding="utf-8")))
-        except FileNotFoundError:
+        except (FileNotFoundError, TypeError):  # not made, or by a winnow with other fields: make it again
             return None
         return record if all((self.path / f.path).exists() for f in record.files) else None
 
