@@ -10,7 +10,7 @@ def dataset_card(manifest: Manifest) -> str:
     """Write the card of a Parquet dataset: front matter with the data files, then what it is, what was dropped and where it came from."""
     name = f"{manifest.stage}/{manifest.fingerprint[:SHORT]}"
     configs = [("default", "documents/*.parquet")]
-    if any(file.path.startswith("dropped/") for shard in manifest.shards for file in shard.files):
+    if manifest.rows_dropped:  # `datasets` loads empty shards, but no split in which all are
         configs.append(("dropped", "dropped/*.parquet"))
     lines = ["---", f"pretty_name: {json.dumps(name)}", "configs:"]
     for config, pattern in configs:
