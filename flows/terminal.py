@@ -28,7 +28,7 @@ def print_table(rows: list[dict[str, Any]], title: str = "", as_json: bool = Fal
         print_json(rows)
         return
     names = list(columns or (rows[0] if rows else []))
-    table = Table(title=Text(title) if title else None, title_justify="left", box=box.SIMPLE_HEAD, header_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold")
     widths = {name: max(len(name), *(len(cell(row.get(name))) for row in rows)) if rows else 0 for name in names}
     fits = sum(3 + (width if width <= SHORT else SHORT // 2) for width in widths.values()) <= console.width
     for name in names:
@@ -38,6 +38,8 @@ def print_table(rows: list[dict[str, Any]], title: str = "", as_json: bool = Fal
     for row in rows:
         table.add_row(*[Text(cell(row.get(name))) for name in names], style=STYLES.get(str(row.get("state", "")), ""))
     if rows:
+        if title:
+            console.print(Text(title, "italic"), soft_wrap=True)
         console.print(table)
     else:
         console.print(f"{title}: nothing to show" if title else "nothing to show", markup=False)

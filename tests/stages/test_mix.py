@@ -4,7 +4,6 @@ import json
 import logging
 from collections import Counter
 from fractions import Fraction
-from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
@@ -20,27 +19,7 @@ from stages.core.store import Store
 from stages.list_warcs import list_warcs
 from stages.mix import Mix, allocate, mix
 from stages.read_texts import read_texts
-
-
-class Memory:
-    """A dataset in memory, with what a stage asks of one."""
-
-    def __init__(self, shards, name="made/0123456789ab"):
-        self.name, self._tables = name, shards
-        self.schema = next(iter(shards.values())).schema
-        self.shards = [
-            SimpleNamespace(name=n, rows_out=t.num_rows, text_bytes=text_bytes(t)) for n, t in shards.items()
-        ]
-
-    def table(self, shard, columns=None):
-        return self._tables[shard].select(columns) if columns else self._tables[shard]
-
-    def batches(self, shard, columns=None, batch_rows=1024):
-        yield from self.table(shard, columns).combine_chunks().to_batches(max_chunksize=batch_rows)
-
-
-def text_bytes(table):
-    return sum(len(text.encode()) for text in table["text"].to_pylist()) if "text" in table.column_names else 0
+from tests.stages.memory_dataset import Memory
 
 
 def source(prefix, texts, cut=1, **columns):

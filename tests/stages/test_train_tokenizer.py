@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
@@ -26,28 +25,7 @@ from stages.kernels.seeded_order import derived_seed, hash_ids
 from stages.list_warcs import list_warcs
 from stages.read_texts import read_texts
 from stages.train_tokenizer import TrainTokenizer, train_tokenizer
-
-
-class Memory:
-    """A dataset in memory, with what a stage asks of one."""
-
-    def __init__(self, shards, name="made/0123456789ab"):
-        self.name, self._tables = name, shards
-        self.schema = next(iter(shards.values())).schema
-        self.shards = [
-            SimpleNamespace(name=n, rows_out=t.num_rows, text_bytes=text_bytes(t)) for n, t in shards.items()
-        ]
-
-    def table(self, shard, columns=None):
-        return self._tables[shard].select(columns) if columns else self._tables[shard]
-
-    def batches(self, shard, columns=None, batch_rows=1024):
-        yield from self.table(shard, columns).combine_chunks().to_batches(max_chunksize=batch_rows)
-
-
-def text_bytes(table):
-    return sum(len(text.encode()) for text in table["text"].to_pylist()) if "text" in table.column_names else 0
-
+from tests.stages.memory_dataset import Memory
 
 WORDS = (
     "the of and to in is that for it as was with be by on not he his but at are this have from or had they one".split()
