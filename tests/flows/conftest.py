@@ -51,7 +51,10 @@ def served(tmp_path_factory: pytest.TempPathFactory, toy_corpus: Path) -> Iterat
                "--workers", "1", "--port", str(port), "--store", str(store)]  # fmt: skip
     env = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     with open(log, "wb") as file:
-        process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=file, stderr=file)
+        # A suite that was started in the background ignores SIGINT, and so would its children.
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=env, stdout=file, stderr=file, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
+        )
     url = f"http://127.0.0.1:{port}/api"
     deadline = time.monotonic() + START_SECONDS
     while not _answers(f"{url}/health"):
