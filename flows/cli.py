@@ -208,7 +208,7 @@ def diff(a: str, b: str, *, store: StoreDir = Path("store"), json: Json = False)
 def verify(*, store: StoreDir = Path("store"), json: Json = False) -> None:
     """Recompute the hash of every file of every dataset; exit 1 if one differs."""
     from flows import terminal
-    from stages.core.engine import verify as check
+    from stages.core.verify import verify as check
 
     opened = _store(store)
     problems = [{"dataset": name, "problem": problem} for name, problem in check(opened)]

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("flows", "pipelines", "stages", "models", "evaluation")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-LINES = 600
+LINES, CORE_LINES = 600, 400
 HEAVY = ("torch", "numba", "datatrove", "prefect", "ray", "duckdb", "transformers")
 
 ALLOWED = {
@@ -76,7 +76,7 @@ def test_module_level_imports(path: Path):
 
 @pytest.mark.parametrize("path", SOURCES + sorted((ROOT / "tests").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
 def test_no_file_is_too_long(path: Path):
-    assert len(path.read_text().splitlines()) <= LINES
+    assert len(path.read_text().splitlines()) <= (CORE_LINES if path.is_relative_to(ROOT / "stages" / "core") else LINES)
 
 
 def test_no_file_of_flows_shadows_a_package():

@@ -10,36 +10,29 @@ import contextlib
 import dataclasses
 import logging
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
-import pyarrow as pa
-
 from stages.core.card import dataset_card
 from stages.core.dataset import Dataset
 from stages.core.fingerprint import as_dict, digest, source_hash
 from stages.core.job import ArtifactRecord, Job, write_mark
+from stages.core.listing import LISTING, write_listing
 from stages.core.manifest import Manifest, ShardRecord, encode_schema, provenance, total
 from stages.core.memory import machine_bytes
 from stages.core.plan import Plan, PlanError
 from stages.core.pool import InlinePool, JobFailed, LocalPool, open_pool
 from stages.core.resolve import Forecast, Resolved, forecast, resolve
-from stages.core.schema import schema_of
 from stages.core.stage import Resources
-from stages.core.store import DatasetDir, RunJournal, Store, commit_file, commit_text, temporary_name
-from stages.core.writer import ShardWriter
+from stages.core.store import RunJournal, Store, commit_text
 
 logger = logging.getLogger(__name__)
 
 ALL_TEXT_BELOW_BYTES = 100 * 10**9
 """Input text below which the text of every dropped document is kept; above it a sample of one in a hundred."""
-
-LISTING = schema_of({"name": pa.string(), "path": pa.string(), "size_bytes": pa.int64(), "identity": pa.string()})
-
 
 NOTHING_WHOLE = ArtifactRecord([], {}, 0.0, 0)
 
@@ -142,7 +135,7 @@ class Run:
         kind = found.node.stage.kind
         policy = self._text_policy(found)
         if kind == "source":
-            shards = [_write_listing(found)]
+            shards = [write_listing(found)]
             return self._commit(found, shards, policy), 1, 0
         if kind == "artifact":
             return self._commit(found, [], policy, self._whole(found, token, policy)), 1, 0
@@ -243,7 +236,7 @@ class Run:
             for name in [name for name in wanted if name not in adopted]:
                 record = other.committed_shard(name)
                 fits = record and record.key == wanted[name] and record.dropped_text == policy and "quarantined_timeout" not in record.drops
-                if fits and _link_files(other, found.where, record):
+                if fits and other.link_shard(record, found.where):
                     write_mark(found.where, record)
                     adopted[record.name] = record
                     self.note(found.node.name, "shard_adopted", shard=record.name, source=other.name)
@@ -390,64 +383,3 @@ def _closing_on_interrupt(run: Run) -> Iterator[None]:
 
 def _counts(manifest: Manifest, ran: int, adopted: int) -> dict[str, int]:
     return {"rows_in": manifest.rows_in, "rows_out": manifest.rows_out, "rows_dropped": manifest.rows_dropped, "shards_run": ran, "shards_adopted": adopted}
-
-
-def _write_listing(found: Resolved) -> ShardRecord:
-    started = time.perf_counter()
-    final = found.where.documents / "listing.parquet"
-    writer = ShardWriter(temporary_name(final), LISTING)
-    rows = [{name: getattr(shard, name) for name in LISTING.names} for shard in found.listing]
-    writer.write(pa.Table.from_pylist(rows, schema=LISTING))
-    file, content_hash = writer.close()
-    commit_file(writer.path, final)
-    record = ShardRecord(
-        name="listing",
-        key=found.fingerprint,
-        rows_in=len(rows),
-        rows_out=len(rows),
-        rows_dropped=0,
-        drops={},
-        counters={"size_bytes": sum(shard.size_bytes for shard in found.listing)},
-        text_bytes=0,
-        content_hash=content_hash,
-        dropped_hash="",
-        dropped_text="",
-        files=[dataclasses.replace(file, path="documents/listing.parquet")],
-        seconds=round(time.perf_counter() - started, 4),
-    )
-    write_mark(found.where, record)
-    return record
-
-
-def _link_files(source: DatasetDir, target: DatasetDir, record: ShardRecord) -> bool:
-    """Give the files of a shard a second name in `target` (a copy where they can not be linked); False if one has gone."""
-    for file in record.files:
-        old, new = source.path / file.path, target.path / file.path
-        if not old.exists():
-            return False
-        new.parent.mkdir(parents=True, exist_ok=True)
-        aside = temporary_name(new)
-        try:
-            os.link(old, aside)
-        except OSError:  # another file system
-            shutil.copyfile(old, aside)
-        os.replace(aside, new)
-        with contextlib.suppress(FileNotFoundError):
-            aside.unlink()  # replace() of two links to one file leaves both names
-    return True
-
-
-def verify(store: Store) -> Iterator[tuple[str, str]]:
-    """Recompute the sha256 of every file of every committed dataset; yield (dataset, problem) for each that differs."""
-    from stages.core.fingerprint import file_digest
-
-    for where in store.dataset_dirs():
-        manifest = where.manifest()
-        for file in [f for shard in manifest.shards for f in shard.files] + manifest.files:
-            path = where.path / file.path
-            if not path.exists():
-                yield where.name, f"{file.path} is missing"
-            elif file_digest(path) != file.sha256:
-                yield where.name, f"{file.path} has changed since it was written"
-
-

@@ -104,6 +104,23 @@ class DatasetDir:
             return None
         return record if all((self.path / f.path).exists() for f in record.files) else None
 
+    def link_shard(self, record: ShardRecord, target: "DatasetDir") -> bool:
+        """Give the files of a shard a second name in `target` (a copy where they can not be linked); False if one has gone."""
+        for file in record.files:
+            old, new = self.path / file.path, target.path / file.path
+            if not old.exists():
+                return False
+            new.parent.mkdir(parents=True, exist_ok=True)
+            aside = temporary_name(new)
+            try:
+                os.link(old, aside)
+            except OSError:  # another file system
+                shutil.copyfile(old, aside)
+            os.replace(aside, new)
+            with contextlib.suppress(FileNotFoundError):
+                aside.unlink()  # replace() of two links to one file leaves both names
+        return True
+
     @contextlib.contextmanager
     def locked(self, wait_seconds: float = 3600.0) -> Iterator[str]:
         """Hold the dataset's lock and yield a token that a worker must still find there when it commits.

@@ -12,10 +12,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from stages.core.engine import run_plan, verify
+from stages.core.engine import run_plan
 from stages.core.plan import PlanRef, load_plan
 from stages.core.stage import Resources
 from stages.core.store import Store
+from stages.core.verify import verify
 
 TOY = Path(__file__).resolve().parents[1] / "stages" / "core" / "toy.py"
 SEED = 20

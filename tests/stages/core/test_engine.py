@@ -6,11 +6,12 @@ import pytest
 from stages.core import engine
 from stages.core import job as job_module
 from stages.core.catalog import connect
-from stages.core.engine import RunFailed, run_plan, verify
+from stages.core.engine import RunFailed, run_plan
 from stages.core.plan import PlanError, PlanRef, load_plan
 from stages.core.resolve import PROCESS_BYTES, forecast, resolve
 from stages.core.stage import Resources
 from stages.core.store import Store, read_journals
+from stages.core.verify import verify
 
 INLINE = Resources(workers=0)
 
@@ -107,7 +108,7 @@ def test_a_crash_at_any_commit_point_is_survived(tmp_path, toy, monkeypatch, kil
     plan = load_plan(toy())
     whole = hashes(run_plan(plan, Store(tmp_path / "whole"), INLINE))
     store, count = Store(tmp_path / "cut"), 0
-    from stages.core import engine
+    from stages.core import listing
     from stages.core import store as store_module
 
     def dying(real):
@@ -121,7 +122,7 @@ def test_a_crash_at_any_commit_point_is_survived(tmp_path, toy, monkeypatch, kil
         return commit
 
     with monkeypatch.context() as patch:
-        for module in (job_module, engine, store_module):
+        for module in (job_module, listing, store_module):
             patch.setattr(module, "commit_file", dying(module.commit_file))
         try:
             run_plan(plan, store, INLINE)
@@ -209,11 +210,3 @@ def test_an_unexpected_error_is_a_failure_and_the_rest_goes_on(store, toy, monke
         run_plan(load_plan(toy()), store, INLINE)
     finished = {e["node"] for e in read_journals(store) if e["event"] == "node_finished"}
     assert {"toy_filter", "toy_dedup"} <= finished
-
-
-def test_verify_finds_a_changed_file(store, toy):
-    made = run_plan(load_plan(toy()), store, INLINE)["toy_filter"]
-    path = next((store.root / made.dataset / "documents").glob("*.parquet"))
-    path.chmod(0o644)
-    path.write_bytes(path.read_bytes() + b"x")
-    assert [(name, "has changed" in problem) for name, problem in verify(store)] == [(made.dataset, True)]

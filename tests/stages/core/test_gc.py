@@ -4,11 +4,12 @@ import multiprocessing
 
 import pytest
 
-from stages.core.engine import run_plan, verify
+from stages.core.engine import run_plan
 from stages.core.gc import TRASH, collect, reachable
 from stages.core.plan import load_plan
 from stages.core.stage import Resources
 from stages.core.store import Store, StoreError
+from stages.core.verify import verify
 
 
 @pytest.fixture
