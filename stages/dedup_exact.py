@@ -52,7 +52,7 @@ def dedup_exact(config: DedupExact, inputs: Inputs, resources: Resources) -> Ite
     new[1:] = (np.diff(hashes[0][order]) != 0) | (np.diff(hashes[1][order]) != 0)
     first = order[np.flatnonzero(new)[np.cumsum(new) - 1]] if len(order) else order
     kept[places[order]] = places[first]
-    yield from verdict_tables(documents, kept, "exact_duplicate")
+    return (yield from verdict_tables(documents, kept, "exact_duplicate"))
 
 
 def _key_hashes(documents, key: str, num_docs: int, resources: Resources) -> tuple[np.ndarray, np.ndarray]:

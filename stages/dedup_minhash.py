@@ -51,7 +51,7 @@ def dedup_minhash(config: DedupMinhash, inputs: Inputs, resources: Resources) ->
         for bucket in range(num_buckets):
             keys = np.fromfile(_file(scratch, bucket), np.uint64)
             shared[members] += keys == keys[roots]
-    yield from verdict_tables(inputs.documents, parents, "near_duplicate", values=shared, limit=1.0)
+    return (yield from verdict_tables(inputs.documents, parents, "near_duplicate", values=shared, limit=1.0))
 
 
 def _file(scratch: str | Path, bucket: int) -> Path:

@@ -21,7 +21,7 @@ from stages.core.dataset import Dataset
 from stages.core.fingerprint import as_dict, digest, source_hash
 from stages.core.job import ArtifactRecord, Job, write_mark
 from stages.core.listing import LISTING, write_listing
-from stages.core.manifest import Manifest, ShardRecord, encode_schema, provenance, total
+from stages.core.manifest import Manifest, ShardRecord, Totals, encode_schema, provenance, total
 from stages.core.memory import machine_bytes
 from stages.core.plan import Plan, PlanError
 from stages.core.pool import InlinePool, JobFailed, LocalPool, open_pool
@@ -282,7 +282,7 @@ class Run:
             keep_dropped_text=policy,
             reproducible=node.stage.reproducible,
             summary=whole.summary,
-            warnings=self._warnings(found, sums),
+            warnings=self._warnings(found, sums, whole.summary.get("warnings", [])),
             provenance={**provenance(), "run": self.journal.run},
         )
         if node.stage.kind != "artifact":
@@ -290,18 +290,20 @@ class Run:
         commit_text(manifest.to_json(), found.where.path / "manifest.json")
         return manifest
 
-    def _warnings(self, found: Resolved, sums: Any) -> list[str]:
-        band = found.node.stage.drop_band
-        if not band or not sums.rows_in:
-            return []
-        share = sums.rows_dropped / sums.rows_in
-        if band[0] <= share <= band[1]:
-            return []
-        warning = f"{found.node.name} dropped {share:.1%} of {sums.rows_in:,} documents; one expects {band[0]:.0%} to {band[1]:.0%}"
-        self.note(found.node.name, "warning", warning=warning)
-        if self.strict:
-            raise RunFailed(f"{warning}; run without --strict to go on")
-        return [warning]
+    def _warnings(self, found: Resolved, sums: Totals, of_the_stage: list[str]) -> list[str]:
+        """Say loudly what one would not expect, the stage's own warnings among it; under --strict the first one ends the node."""
+        name, band = found.node.name, found.node.stage.drop_band
+        warnings = [f"{name}: {warning}" for warning in of_the_stage]
+        share = sums.rows_dropped / max(1, sums.rows_in)
+        if sums.rows_in and sums.rows_dropped == sums.rows_in:
+            warnings.append(f"{name} dropped all of {sums.rows_in:,} documents")
+        elif band and sums.rows_in and not band[0] <= share <= band[1]:
+            warnings.append(f"{name} dropped {share:.1%} of {sums.rows_in:,} documents; one expects {band[0]:.0%} to {band[1]:.0%}")
+        for warning in warnings:
+            self.note(name, "warning", warning=warning)
+        if warnings and self.strict:
+            raise RunFailed(f"{warnings[0]}; run without --strict to go on")
+        return warnings
 
 
 def refuse_too_large(forecasts: list[Forecast]) -> None:

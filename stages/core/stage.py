@@ -7,7 +7,7 @@ Kinds and what their functions, called once per worker as `f(config, inputs, res
     map       Callable[[pa.RecordBatch], Verdict]                shard -> shard: judge, drop, add or replace columns
     score     Callable[[pa.RecordBatch], Verdict]                shard -> sidecar of `id` and score columns; never drops
     reduce    Iterator[tuple[str, pa.Table]]                     all shards -> (shard name, table), in order; what the generator
-                                                                 returns, if anything, is the manifest's summary
+                                                                 returns, if anything, is the manifest's summary; its "warnings" are told aloud
     artifact  Artifact                                           files written below resources.scratch
 """
 

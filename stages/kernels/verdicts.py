@@ -1,10 +1,13 @@
 """From `which document stands for this one` to tables of verdicts, one row per document in the order of the input."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
+
+SURPRISING = 1000
+"""Documents of which not one is a duplicate: so many without any rather mean that the texts were not what one thought."""
 
 
 class Documents(Protocol):
@@ -18,8 +21,10 @@ class Documents(Protocol):
 
 def verdict_tables(
     documents: Documents, kept: np.ndarray, reason: str, values: np.ndarray | None = None, limit: float | None = None
-) -> Iterator[tuple[str, pa.Table]]:
+) -> Generator[tuple[str, pa.Table], None, dict[str, Any]]:
     """Yield (shard, table) for every shard, columns id and those of a verdict: a document stays if it stands for itself.
+
+    Returns a summary: documents, duplicates, clusters of two and more by size, and a warning where nothing was found.
 
     kept    int64[n]: place, in the order of shards and rows, of the document that stands for each; its place is the cluster
     values  float64[n] or None: what was measured on a document that is dropped, beside its `limit`
@@ -49,6 +54,16 @@ def verdict_tables(
         }
         yield shard.name, pa.table(columns)
         start += len(ids)
+    sizes, counts = np.unique(np.unique(kept[np.isin(kept, heads)], return_counts=True)[1], return_counts=True)
+    duplicates = int((kept != places).sum())
+    summary = {
+        "documents": len(kept),
+        "duplicates": duplicates,
+        "clusters_by_size": {str(size): int(count) for size, count in zip(sizes, counts, strict=True)},
+    }
+    if not duplicates and len(kept) >= SURPRISING:
+        summary["warnings"] = [f"0 duplicates found among {len(kept):,} documents; of a crawl one expects some"]
+    return summary
 
 
 def _take_ids(documents: Documents, places: np.ndarray) -> pa.Array:

@@ -215,9 +215,9 @@ def test_one_json_document_per_answer(winnow, monkeypatch):
 
 def test_status_says_why_a_run_failed_without_a_failed_shard(winnow, toy_corpus):
     code, _, err = run_toy(winnow, toy_corpus, "--set", "toy_filter.min_length=99", "--strict")
-    assert code == 1 and "dropped 100.0%" in err
+    assert code == 1 and "dropped all of 40 documents" in err
     row = json.loads(winnow("status", "--json")[1])[0]
-    assert row["state"] == "failed" and "dropped 100.0%" in row["problem"]
+    assert row["state"] == "failed" and "dropped all of 40 documents" in row["problem"]
 
 
 def test_gc(winnow, toy_corpus):

@@ -151,11 +151,18 @@ def test_a_failed_shard_lets_the_others_finish_and_says_why(store, toy, corpus, 
     assert (mended.shards_run, mended.shards_adopted) == (1, 2)  # what the failed run had finished is not done again
 
 
-def test_strict_stops_at_an_unexpected_drop_rate(store, toy):
-    with pytest.raises(RunFailed, match="toy_filter dropped 100.0% of 96 documents; one expects 0% to 90%"):
+def test_strict_stops_at_an_unexpected_drop_rate(store, toy, corpus, shard_writer):
+    shard_writer(corpus, "s3", [{"id": "long", "text": "x" * 200}])
+    with pytest.raises(RunFailed, match=r"toy_filter dropped 99\.0% of 97 documents; one expects 0% to 90%"):
         run_plan(load_plan(toy(toy_filter__min_length=99)), store, INLINE, strict=True)
     manifest = run_plan(load_plan(toy(toy_filter__min_length=99)), store, INLINE)["toy_filter"].manifest
-    assert "dropped 100.0%" in manifest.warnings[0]
+    assert "dropped 99.0%" in manifest.warnings[0]
+
+
+def test_everything_dropped_is_loud(store, toy):
+    heard = []
+    run_plan(load_plan(toy(toy_filter__min_length=99)), store, INLINE, watch=lambda node, event, fields: heard.append((node, event, fields)))
+    assert ("toy_filter", "warning", {"warning": "toy_filter dropped all of 96 documents"}) in heard
 
 
 def test_dropped_text_policies(tmp_path, toy):
@@ -181,7 +188,7 @@ def test_another_text_policy_is_not_resumed_or_adopted(store, toy, corpus, shard
 def test_strict_looks_at_reused_datasets_too(store, toy):
     plan = load_plan(toy(toy_filter__min_length=99))
     run_plan(plan, store, INLINE)
-    with pytest.raises(RunFailed, match="dropped 100.0%"):
+    with pytest.raises(RunFailed, match="dropped all of 96 documents"):
         run_plan(plan, store, INLINE, strict=True)
 
 
