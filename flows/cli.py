@@ -5,7 +5,7 @@ Examples:
     winnow plan demo --why                     what would run, and why
     winnow run demo --set filter_language.min_score=0.8
     winnow sql "from funnel('demo')"
-    winnow show demo.clean --dropped -n 3     look at dropped documents
+    winnow show demo.clean --dropped -n 3      look at dropped documents
 """
 
 import os

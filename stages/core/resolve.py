@@ -1,6 +1,7 @@
 """Resolving a plan against a store: list the sources, compute every fingerprint, say what is reused and why the rest will run."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from stages.core.dataset import Dataset
@@ -86,6 +87,7 @@ def forecast(plan: Plan, store: Store, resolved: dict[str, Resolved], resources:
     """Say for each node whether it is reused or will run, why, and what it will take by the rates measured so far."""
     result: list[Forecast] = []
     rows_of: dict[str, int | None] = {}
+    latest = cache(lambda stage: _latest(store, stage))  # every arm of a benchmark asks for the same few stages
     for node in plan.nodes:
         found = resolved[node.name]
         manifest = found.where.manifest()
@@ -99,7 +101,7 @@ def forecast(plan: Plan, store: Store, resolved: dict[str, Resolved], resources:
             continue
         rows = next((rows_of[p.name] for p in node.inputs if p.stage.kind != "artifact"), None)
         rows_of[node.name] = rows
-        cost = _cost(node, rows, _latest(store, node.stage.name), resources)
+        cost = _cost(node, rows, latest(node.stage.name), resources)
         result.append(Forecast(node.name, node.stage.name, found.short, False, _why(plan, store, found), rows, *cost))
     return result
 
