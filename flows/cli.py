@@ -111,6 +111,10 @@ def run(
     parameters = {"pipeline": made.ref.target, "overrides": dict(made.ref.overrides), "strict": strict}
     view = _run(made, "curate" if prefect else "", parameters, store, _resources(workers, device, keep_dropped_text), strict, json)
     _print_outcomes(made, view, f"run {pipeline}", json)
+    if not json:
+        from flows.funnel import print_about
+
+        print_about(_store(store), made)
 
 
 @app.command

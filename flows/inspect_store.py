@@ -214,15 +214,13 @@ def print_board(store: Store, pipeline: str) -> Path:
     """Print funnel and leaderboard of a pipeline's last benchmark, and where the page is; return its path."""
     from evaluation.leaderboard import table
     from flows.terminal import cell, console, print_table
-    from stages.core.catalog import connect
+    from flows.funnel import print_funnel
 
     ref = store.read_ref(pipeline, "default", "leaderboard")
     if ref is None:
         raise UserError(f"{pipeline} has no leaderboard in {store.root}; run `winnow benchmark {pipeline}` first")
     where = store.dataset_dir(*ref)
-    funnel = connect(store).execute("from funnel($name)", {"name": pipeline})
-    names = [column[0] for column in funnel.description]
-    print_table([dict(zip(names, row, strict=True)) for row in funnel.fetchall()], "funnel")
+    print_funnel(store, pipeline)
     board = json.loads((where.files / "board.json").read_text())
     rows = [_board_row(row) for row in table(board)]
     same = {name: rows[0][name] for name in ("suite", "scale", "tokens", "seeds") if len({row[name] for row in rows}) == 1}

@@ -1,7 +1,7 @@
 """The disposable catalog: SQL over everything in a store, rebuilt from manifests and journals in moments, never the source of truth.
 
     <pipeline>.<node>, <pipeline>.<node>_dropped          views on the files that the manifests list
-    meta.datasets, meta.stage_stats, meta.shards, meta.drop_counts, meta.runs, meta.results
+    meta.datasets, meta.stage_stats, meta.steps, meta.shards, meta.drop_counts, meta.runs, meta.results
     funnel(pipeline), why_dropped(pipeline), tokens_by_source(pipeline)                                table macros
 """
 
@@ -29,6 +29,8 @@ TABLES: dict[str, list[tuple[str, pa.DataType]]] = {
                  ("text_bytes", _I), ("file_bytes", _I), ("content_hash", _S), ("path", _S), ("commit", _S), ("hardware", _S), ("made", _S)],
     "stage_stats": [("pipeline", _S), ("variant", _S), ("node", _S), ("position", _I), ("stage", _S), ("kind", _S), ("dataset", _S),
                     ("documents_in", _I), ("documents_out", _I), ("dropped", _I), ("text_bytes", _I), ("seconds", _F), ("inputs", pa.list_(_S))],
+    "steps": [("pipeline", _S), ("variant", _S), ("node", _S), ("position", _I), ("stage", _S), ("kind", _S), ("documents_in", _I),
+              ("documents_out", _I), ("dropped", _I)],
     "shards": [("dataset", _S), ("stage", _S), ("shard", _S), ("records", _I), ("documents", _I), ("dropped", _I), ("seconds", _F),
                ("text_bytes", _I), ("content_hash", _S), ("counters", pa.map_(_S, _I))],
     "drop_counts": [("dataset", _S), ("stage", _S), ("shard", _S), ("drop_reason", _S), ("documents", _I)],
@@ -41,7 +43,7 @@ MACROS = """
 create or replace macro variant_of(pipeline, variant) as if(variant = 'default', pipeline, pipeline || '_' || variant);
 create or replace macro funnel(name) as table
     select node, stage, documents_in, documents_out, dropped, round(documents_out / nullif(documents_in, 0), 4) as keep_fraction
-    from meta.stage_stats where variant_of(pipeline, variant) = name and kind in ('extract', 'map') order by position;
+    from meta.steps where variant_of(pipeline, variant) = name order by position;
 create or replace macro why_dropped(name) as table
     select s.node, d.drop_reason, sum(d.documents)::bigint as documents
     from meta.stage_stats s join meta.drop_counts d using (dataset) where variant_of(s.pipeline, s.variant) = name
@@ -115,6 +117,7 @@ def _tables(store: Store) -> dict[str, pa.Table]:
             for reason, count in s.drops.items():
                 rows["drop_counts"].append({"dataset": name, "stage": m.stage, "shard": s.name, "drop_reason": reason, "documents": count})
     rows["stage_stats"] = list(_stage_stats(store, manifests))
+    rows["steps"] = list(_steps(rows["stage_stats"], manifests))
     rows["runs"] = list(read_journals(store))
     rows["results"] = list(_results(store))
     return {name: _table(rows[name], columns) for name, columns in TABLES.items()}
@@ -144,6 +147,18 @@ def _stage_stats(store: Store, manifests: dict[str, tuple[Any, Manifest]]) -> It
             "documents_in": m.rows_in, "documents_out": m.rows_out, "dropped": m.rows_dropped, "text_bytes": m.text_bytes, "seconds": m.seconds,
             "inputs": [f"{i['stage']}/{i['fingerprint'][:12]}" for i in m.inputs],
         }  # fmt: skip
+
+
+def _steps(stage_stats: list[dict[str, Any]], manifests: dict[str, tuple[Any, Manifest]]) -> Iterator[dict[str, Any]]:
+    """One row for every step that may drop documents: a node of its own, or a step of a chain."""
+    position = 0
+    for stats in stage_stats:
+        manifest = manifests[stats["dataset"]][1]
+        left = manifest.rows_in
+        for step, dropped in manifest.steps.items():
+            common = {name: stats[name] for name in ("pipeline", "variant", "node", "kind")}
+            yield {**common, "position": position, "stage": step, "documents_in": left, "documents_out": left - dropped, "dropped": dropped}
+            left, position = left - dropped, position + 1
 
 
 def _results(store: Store) -> Iterator[dict[str, Any]]:

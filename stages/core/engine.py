@@ -18,7 +18,7 @@ from typing import Any
 
 from stages.core.card import dataset_card
 from stages.core.dataset import Dataset
-from stages.core.fingerprint import as_dict, digest, source_hash
+from stages.core.fingerprint import as_dict, code_hash, digest
 from stages.core.job import ArtifactRecord, Job, write_mark
 from stages.core.listing import LISTING, write_listing
 from stages.core.manifest import Manifest, ShardRecord, Totals, encode_schema, provenance, total
@@ -124,7 +124,7 @@ class Run:
             self.note(name, "warning", warning=warning)
         if manifest.warnings and self.strict:
             raise RunFailed(f"{manifest.warnings[0]}; run without --strict to go on")
-        if manifest.code_hash != source_hash(stage.function):
+        if manifest.code_hash != code_hash(stage):
             self.note(name, "warning", warning=f"{name} is reused, though the code of {stage.name} changed: bump its version= if its output did")
 
     def _finish(self, name: str, found: Resolved) -> None:
@@ -278,7 +278,7 @@ class Run:
             **dataclasses.asdict(sums)
             | {"seconds": round(sums.seconds + whole.seconds, 4), "added_memory_bytes": max(sums.added_memory_bytes, whole.added_memory_bytes)},
             content_hash=digest([[s.name, s.content_hash] for s in shards] + [[f.path, f.sha256] for f in whole.files]),
-            code_hash=source_hash(node.stage.function),
+            code_hash=code_hash(node.stage),
             keep_dropped_text=policy,
             reproducible=node.stage.reproducible,
             summary=whole.summary,
@@ -292,13 +292,17 @@ class Run:
 
     def _warnings(self, found: Resolved, sums: Totals, of_the_stage: list[str]) -> list[str]:
         """Say loudly what one would not expect, the stage's own warnings among it; under --strict the first one ends the node."""
-        name, band = found.node.name, found.node.stage.drop_band
+        name = found.node.name
         warnings = [f"{name}: {warning}" for warning in of_the_stage]
-        share = sums.rows_dropped / max(1, sums.rows_in)
-        if sums.rows_in and sums.rows_dropped == sums.rows_in:
-            warnings.append(f"{name} dropped all of {sums.rows_in:,} documents")
-        elif band and sums.rows_in and not band[0] <= share <= band[1]:
-            warnings.append(f"{name} dropped {share:.1%} of {sums.rows_in:,} documents; one expects {band[0]:.0%} to {band[1]:.0%}")
+        rows = sums.rows_in
+        for step in found.node.stage.steps(found.node.config):
+            dropped, band = sums.steps.get(step.name, 0), step.stage.drop_band
+            where = f"{name}.{step.name}" if found.node.stage.parts else name
+            if rows and dropped == rows:
+                warnings.append(f"{where} dropped all of {rows:,} documents")
+            elif band and rows and not band[0] <= dropped / rows <= band[1]:
+                warnings.append(f"{where} dropped {dropped / rows:.1%} of {rows:,} documents; one expects {band[0]:.0%} to {band[1]:.0%}")
+            rows -= dropped
         for warning in warnings:
             self.note(name, "warning", warning=warning)
         if warnings and self.strict:

@@ -73,12 +73,17 @@ SHARED_CODE = ("stages.kernels", "stages.formats", "models", "evaluation")
 """Packages whose files count as part of the stages that import them."""
 
 
-@cache
-def source_hash(function: Any) -> str:
-    """Hash the source of a stage's module and of all of SHARED_CODE that it imports, directly or not.
+def code_hash(stage: Any) -> str:
+    """Hash the code of a stage, or of all steps of a chain.
 
     It is evidence, not identity: a reused dataset whose code changed while the version did not is reported.
     """
+    return digest([source_hash(part.function) for part in stage.parts.values()]) if stage.parts else source_hash(stage.function)
+
+
+@cache
+def source_hash(function: Any) -> str:
+    """Hash the source of a stage's module and of all of SHARED_CODE that it imports, directly or not."""
     module = sys.modules[function.__module__]
     try:
         source = inspect.getsource(module)

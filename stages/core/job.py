@@ -105,9 +105,10 @@ class JobRunner:
                     raise ValueError(f"{raw.url} changed during the run; start again, so that it is listed as it is now")
             else:
                 batches = merged_batches(inputs.documents, inputs.of("sidecar"), job.shard, self._columns(node), resources.batch_rows)
+                steps = work if node.stage.parts else [(node.stage.name, work)]
                 for number, batch in enumerate(batches):
                     beat(-number - 1)
-                    out.add_judged(batch, work(batch))
+                    out.add_judged(batch, steps)
             beat(-1)
             return out.commit(job, time.perf_counter() - started)
         except BaseException:
@@ -183,34 +184,51 @@ class _ShardOutput:
         self.writers = {kind: ShardWriter(temporary_name(path), schemas[kind]) for kind, path in self.final.items()}
         self.rows_in = 0
         self.drops: dict[str, int] = {}
+        self.steps = dict.fromkeys((step.name for step in node.stage.steps(node.config)), 0) if "dropped" in self.final else {}
         self.counters: dict[str, int] = {}
         self.ids: list[pa.Array] = []
 
-    def add_judged(self, batch: pa.RecordBatch, verdict: Verdict) -> None:
-        """Route the rows of a batch as the verdict says."""
-        node, count = self.node, batch.num_rows
-        self.rows_in += count
+    def add_judged(self, batch: pa.RecordBatch, steps: list[tuple[str, Callable[[pa.RecordBatch], Verdict]]]) -> None:
+        """Let each step judge what those before it kept; route the rows as the verdicts say."""
+        self.rows_in += batch.num_rows
+        came_in = batch.column("text") if "text" in batch.schema.names else None
+        for name, judge in steps:
+            if batch.num_rows:
+                batch, came_in = self._apply(name, batch, judge(batch), came_in)
+        if batch.num_rows:
+            self._keep(batch.select([name for name in self.node.schema.names if name in batch.schema.names]))
+
+    def _apply(self, step: str, batch: pa.RecordBatch, verdict: Verdict, came_in: pa.Array | None) -> tuple[pa.RecordBatch, pa.Array | None]:
+        """Write what the step drops; return what it keeps, with its columns, and the texts of these as they came in."""
+        where, count = self._named(step), batch.num_rows
         self._count(verdict.counters)
-        columns = {**{name: batch.column(name) for name in batch.schema.names}, **verdict.columns}
         for name, column in verdict.columns.items():
             if len(column) != count:
-                raise ValueError(f"{node.name}: column '{name}' has {len(column)} values for a batch of {count} documents")
-        kept = pa.RecordBatch.from_pydict({name: columns[name] for name in node.schema.names if name in columns})
+                raise ValueError(f"{where}: column '{name}' has {len(column)} values for a batch of {count} documents")
+        made = batch
+        if verdict.columns:
+            made = pa.RecordBatch.from_pydict({**{name: batch.column(name) for name in batch.schema.names}, **verdict.columns})
         if verdict.keep is None:
-            self._keep(kept)
-            return
-        if node.stage.kind == "score":
-            raise ValueError(f"{node.name}: a score never drops; let a select decide on its columns")
+            return made, came_in
+        if self.node.stage.kind == "score":
+            raise ValueError(f"{where}: a score never drops; let a select decide on its columns")
         if len(verdict.keep) != count or verdict.keep.null_count:
-            raise ValueError(f"{node.name}: `keep` must hold {count} values and no null, it has {len(verdict.keep)} and {verdict.keep.null_count} nulls")
-        self._keep(kept.filter(verdict.keep))
+            raise ValueError(f"{where}: `keep` must hold {count} values and no null, it has {len(verdict.keep)} and {verdict.keep.null_count} nulls")
         gone = pc.invert(verdict.keep)
-        if pc.any(gone).as_py():
-            if verdict.reason is None:
-                raise ValueError(f"{node.name}: the stage drops documents and gives no reason; every drop names one")
-            reason = verdict.reason.filter(gone).cast(pa.string())
-            detail = verdict.detail.filter(gone) if verdict.detail is not None else pa.nulls(len(reason), DETAIL)
-            self._drop({name: batch.column(name).filter(gone) for name in ("id", "url", "origin", "text") if name in batch.schema.names}, reason, detail)
+        if not pc.any(gone).as_py():
+            return made, came_in
+        if verdict.reason is None:
+            raise ValueError(f"{where}: the stage drops documents and gives no reason; every drop names one")
+        reason = verdict.reason.filter(gone).cast(pa.string())
+        detail = verdict.detail.filter(gone) if verdict.detail is not None else pa.nulls(len(reason), DETAIL)
+        columns = {name: batch.column(name).filter(gone) for name in ("id", "url", "origin") if name in batch.schema.names}
+        if came_in is not None:
+            columns["text"], came_in = came_in.filter(gone), came_in.filter(verdict.keep)
+        self._drop(step, columns, reason, detail)
+        return made.filter(verdict.keep), came_in
+
+    def _named(self, step: str) -> str:
+        return f"{self.node.name}.{step}" if self.node.stage.parts else self.node.name
 
     def add_extracted(self, extracted: Extracted) -> None:
         """Take documents and drops as the extractor made them."""
@@ -220,7 +238,7 @@ class _ShardOutput:
         if extracted.dropped is not None and extracted.dropped.num_rows:
             rows = extracted.dropped
             columns = {name: rows.column(name) for name in ("id", "url", "origin", "text") if name in rows.schema.names}
-            self._drop(columns, rows.column("drop_reason").cast(pa.string()), rows.column("detail"))
+            self._drop(self.node.stage.name, columns, rows.column("drop_reason").cast(pa.string()), rows.column("detail"))
         self.rows_in = self.counters.get("records", 0)
 
     def add_table(self, table: pa.Table) -> None:
@@ -233,15 +251,16 @@ class _ShardOutput:
         if "dropped" in self.writers:
             self.ids.append(batch.column("id"))
 
-    def _drop(self, columns: dict[str, pa.Array], reason: pa.Array, detail: pa.Array) -> None:
+    def _drop(self, step: str, columns: dict[str, pa.Array], reason: pa.Array, detail: pa.Array) -> None:
         count = len(reason)
+        self.steps[step] += count
         if reason.null_count:
-            raise ValueError(f"{self.node.name}: a dropped document has no drop_reason; every drop names one")
+            raise ValueError(f"{self._named(step)}: a dropped document has no drop_reason; every drop names one")
         text = columns.get("text", pa.nulls(count, pa.string()))
         if self.text_policy != "all":
             chosen = [self.text_policy == "sample" and int(digest(i)[:8], 16) % SAMPLE_ONE_IN == 0 for i in columns["id"].to_pylist()]
             text = pc.if_else(pa.array(chosen, pa.bool_()), text, pa.nulls(count, pa.string()))
-        stage = pa.array([self.node.stage.name] * count, pa.string())
+        stage = pa.array([step] * count, pa.string())
         rows = {"drop_stage": stage, "drop_reason": reason, "detail": detail, "text": text}
         for name in ("id", "url", "origin"):
             rows[name] = columns.get(name, pa.nulls(count, pa.string()))
@@ -283,6 +302,7 @@ class _ShardOutput:
             files=[dataclasses.replace(file, path=f"{kind}/{self.shard}.parquet") for kind, (file, _) in closed.items()],
             seconds=round(seconds, 4),
             added_memory_bytes=self.meter.added_bytes(),
+            steps=self.steps,
         )
         self.where.check_token(job.token)
         for kind, writer in self.writers.items():

@@ -54,6 +54,8 @@ class ShardRecord:
     seconds: float
     added_memory_bytes: int = 0
     """Most memory that its making took, on top of what the process held before."""
+    steps: dict[str, int] = field(default_factory=dict)
+    """Documents that each step dropped, in order: one entry, or those of a chain; empty where nothing can be dropped."""
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "ShardRecord":
@@ -82,6 +84,8 @@ class Manifest:
     rows_out: int
     rows_dropped: int
     drops: dict[str, int]
+    steps: dict[str, int]
+    """Documents that each step dropped, in order; see ShardRecord."""
     counters: dict[str, int]
     text_bytes: int
     seconds: float
@@ -135,6 +139,7 @@ class Totals:
     seconds: float = 0.0
     added_memory_bytes: int = 0
     drops: dict[str, int] = field(default_factory=dict)
+    steps: dict[str, int] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
 
 
@@ -150,6 +155,8 @@ def total(shards: list[ShardRecord]) -> Totals:
         sums.added_memory_bytes = max(sums.added_memory_bytes, shard.added_memory_bytes)
         for name, count in shard.drops.items():
             sums.drops[name] = sums.drops.get(name, 0) + count
+        for name, count in shard.steps.items():
+            sums.steps[name] = sums.steps.get(name, 0) + count
         for name, count in shard.counters.items():
             sums.counters[name] = sums.counters.get(name, 0) + count
     sums.drops, sums.counters = dict(sorted(sums.drops.items())), dict(sorted(sums.counters.items()))

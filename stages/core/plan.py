@@ -19,7 +19,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from stages.core.config import ConfigError, check_names
+from stages.core.about import About, Substitute
+from stages.core.config import ConfigError, check_names, field_names
 from stages.core.fingerprint import digest
 from stages.core.schema import columns_of, schema_of
 from stages.core.stage import Stage
@@ -114,8 +115,10 @@ class PlanRef:
 class Plan:
     """An ordered, inert graph: `nodes` in topological order, each with a name of its own."""
 
-    def __init__(self, name: str, outputs: Iterable[Node], variant: str = "default", ref: PlanRef | None = None) -> None:
-        self.name, self.outputs, self.variant, self.ref = name, tuple(outputs), variant, ref
+    def __init__(
+        self, name: str, outputs: Iterable[Node], variant: str = "default", ref: PlanRef | None = None, about: About | None = None
+    ) -> None:
+        self.name, self.outputs, self.variant, self.ref, self.about = name, tuple(outputs), variant, ref, about or About()
         self.nodes = _topological(self.outputs)
         for word in (name, variant):
             if not word.isidentifier() or word == "meta":
@@ -140,6 +143,35 @@ class Plan:
     def __contains__(self, name: str) -> bool:
         return name in self._by_name
 
+    def place(self, dotted: str) -> tuple[str, str]:
+        """Say which field of which node `node.field` means.
+
+        The node may be left out before a step of a chain (`filter_language.min_score`), and a field that a node lacks is looked for in
+        the source that it reads (`extract.crawl`). ConfigError if there is no dot, PlanError if there is no such node.
+        """
+        name, dot, field_name = dotted.partition(".")
+        if not dot:
+            raise ConfigError(f"--set {dotted}: write node.field=value, for example {self.nodes[-1].name}.field=value")
+        chains = [node.name for node in self.nodes if name in node.stage.parts]
+        if name not in self and len(chains) == 1:
+            return chains[0], dotted
+        node = self[name]
+        sources = [parent for parent in node.inputs if parent.stage.kind == "source"]
+        if field_name not in field_names(node.stage.config_type) and len(sources) == 1 and field_name in field_names(sources[0].stage.config_type):
+            return sources[0].name, field_name
+        return name, field_name
+
+    def substitutes(self) -> list[Substitute]:
+        """List what is substituted in this plan as it is configured now."""
+        here = [item for item in self.about.substitutes if item.place.partition(".")[0] in self]
+        return [item for item in here if not (item.unless and self.value(item.place, item.unless))]
+
+    def value(self, place: str, field_name: str) -> Any:
+        """Return a field of a node's config, or of a step's: value("clean.filter_language", "model")."""
+        name, _, step = place.partition(".")
+        config = self[name].config
+        return getattr(getattr(config, step) if step else config, field_name)
+
     def check(self) -> None:
         """Check inputs and columns from end to end; PlanError says what to change."""
         for node in self.nodes:
@@ -148,22 +180,24 @@ class Plan:
                 _check_sidecars(node)
 
     def replace(self, changes: Mapping[str, Mapping[str, Any]]) -> "Plan":
-        """Return the same plan with some config fields of some nodes changed: {"select": {"keep_fraction": 0.2}}."""
-        for name, fields in changes.items():
-            check_names(self[name].stage.config_type, dict(fields))
+        """Return the same plan with some config fields of some nodes changed: {"select": {"keep_fraction": 0.2}}.
+
+        A field of a step of a chain is `step.field`.
+        """
+        for name in changes:
+            _ = self[name]
         made: dict[int, Node] = {}
         for node in self.nodes:
-            fields = {f.name: getattr(node.config, f.name) for f in dataclasses.fields(node.config)}
-            config = type(node.config)(**{**fields, **changes[node.name]}) if node.name in changes else node.config
+            config = _changed(node.config, changes.get(node.name, {}))
             made[id(node)] = Node(node.stage, config, tuple(made[id(parent)] for parent in node.inputs), node.name)
         pairs = tuple((f"{name}.{key}", value) for name, fields in changes.items() for key, value in fields.items())
         ref = self.ref and dataclasses.replace(self.ref, overrides=self.ref.overrides + pairs)
-        return Plan(self.name, [made[id(node)] for node in self.outputs], self.variant, ref)
+        return Plan(self.name, [made[id(node)] for node in self.outputs], self.variant, ref, self.about)
 
     def until(self, *names: str) -> "Plan":
         """Return the part of the plan that the named nodes need."""
         ref = self.ref and dataclasses.replace(self.ref, until=names)
-        return Plan(self.name, [self[name] for name in names], self.variant, ref)
+        return Plan(self.name, [self[name] for name in names], self.variant, ref, self.about)
 
     @property
     def recipe(self) -> str:
@@ -187,9 +221,7 @@ def load_plan(ref: PlanRef | str) -> Plan:
         raise PlanError(f"{ref.target} returned a {type(plan).__name__}; it must return a Plan")
     changes: dict[str, dict[str, Any]] = {}
     for dotted, value in ref.overrides:
-        node, dot, name = dotted.partition(".")
-        if not dot:
-            raise ConfigError(f"--set {dotted}: write node.field=value, for example {plan.nodes[-1].name}.field=value")
+        node, name = plan.place(dotted)
         changes.setdefault(node, {})[name] = value
     plan = plan.replace(changes) if changes else plan
     plan = plan.until(*ref.until) if ref.until else plan
@@ -222,6 +254,23 @@ def import_recipe(place: str) -> Any:
         if error.name and not (module == error.name or module.startswith(error.name + ".")):
             raise
         raise PlanError(f"there is no pipeline '{place}'; `winnow list pipelines` shows them") from None
+
+
+def _changed(config: Any, fields: Mapping[str, Any]) -> Any:
+    """Return `config` with some fields changed; `step.field` changes the config of a step."""
+    if not fields:
+        return config
+    own, of_steps = {}, {}
+    for name, value in fields.items():
+        step, dot, inner = name.partition(".")
+        if dot:
+            of_steps.setdefault(step, {})[inner] = value
+        else:
+            own[name] = value
+    check_names(type(config), {**own, **of_steps})
+    steps = {step: _changed(getattr(config, step), inner) for step, inner in of_steps.items()}
+    kept = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    return type(config)(**{**kept, **own, **steps})
 
 
 def _topological(outputs: Iterable[Node]) -> tuple[Node, ...]:

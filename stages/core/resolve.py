@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 from stages.core.dataset import Dataset
-from stages.core.fingerprint import SHORT, canonical, changed_fields, digest, library_versions, source_hash
+from stages.core.fingerprint import SHORT, canonical, changed_fields, code_hash, digest, library_versions
 from stages.core.manifest import Manifest
 from stages.core.plan import Node, Plan
 from stages.core.stage import Inputs, Resources, SourceShard
@@ -51,9 +51,9 @@ def resolve(plan: Plan, store: Store, resources: Resources) -> dict[str, Resolve
         }
         if stage.identity:
             payload["identity"] = canonical(dict(stage.identity(node.config)), f"{node.name}.identity")
-        if not stage.function.__module__.startswith("stages."):
+        if not all(step.stage.function.__module__.startswith("stages.") for step in stage.steps(node.config)):
             # Names of stages outside the house are not unique, and their authors forget versions: the code itself tells them apart.
-            payload["code"] = source_hash(stage.function)
+            payload["code"] = code_hash(stage)
         listing: tuple[SourceShard, ...] = ()
         if stage.kind == "source":
             listing = tuple(stage(node.config, Inputs(), resources))
@@ -94,7 +94,7 @@ def forecast(plan: Plan, store: Store, resolved: dict[str, Resolved], resources:
         if manifest:
             rows_of[node.name] = manifest.rows_out
             why = []
-            if manifest.code_hash != source_hash(node.stage.function):
+            if manifest.code_hash != code_hash(node.stage):
                 why = [f"the code of {node.stage.name} changed and its version did not: bump version= if its output changes"]
             made = (manifest.rows_out, manifest.seconds, manifest.file_bytes, None)
             result.append(Forecast(node.name, node.stage.name, found.short, True, why, *made))

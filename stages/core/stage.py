@@ -179,6 +179,8 @@ class Stage:
     drop_band: tuple[float, float] | None
     memory_bytes: Callable[[Any], int] | None
     reproducible: str
+    parts: Mapping[str, "Stage"] = field(default_factory=dict)
+    """The steps of a chain in order, by name; empty for every other stage."""
 
     def __call__(self, config: Any, inputs: Inputs, resources: Resources) -> Any:
         return self.function(config, inputs, resources)
@@ -188,6 +190,14 @@ class Stage:
         from stages.core.plan import Node
 
         return Node(stage=self, config=self.config_type(**fields), inputs=tuple(inputs), name=name or self.name)
+
+    def step(self, **fields: Any) -> "Step":
+        """Make this stage a step of a chain; `fields` are those of its config."""
+        return Step(self.name, self, self.config_type(**fields))
+
+    def steps(self, config: Any) -> "list[Step]":
+        """What the stage consists of: its steps, or the stage itself as the only one."""
+        return [Step(n, part, getattr(config, n)) for n, part in self.parts.items()] or [Step(self.name, self, config)]
 
     def needed(self, config: Any) -> set[str]:
         """Columns that the stage reads, for this config."""
@@ -206,6 +216,15 @@ class Stage:
     def summary(self) -> str:
         """The first line of the stage's docstring."""
         return (inspect.getdoc(self.function) or "").partition("\n")[0]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage with its config, named as drop_stage names it."""
+
+    name: str
+    stage: Stage
+    config: Any
 
 
 def stage(
