@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from stages.core.dataset import Dataset, merged_batches
 from stages.core.fingerprint import digest, file_digest
+from stages.core.first_call import one_at_a_time
 from stages.core.manifest import FileRecord, ShardRecord
 from stages.core.memory import MemoryMeter
 from stages.core.plan import Node, Plan
@@ -65,6 +66,8 @@ class JobRunner:
     def __init__(self, plan: Plan, store: Store, resources: Resources) -> None:
         self.plan, self.store, self.resources = plan, store, resources
         self._prepared: dict[str, tuple[str, Any, Inputs]] = {}
+        self._met: set[str] = set()
+        """Nodes whose kernels this process has compiled or loaded."""
         self._listings: dict[str, tuple[str, dict[str, SourceShard]]] = {}
 
     def run(self, job: Job, beat: Callable[[int], None] | None = None, progress: Callable[[float, str], None] | None = None) -> Any:
@@ -108,7 +111,9 @@ class JobRunner:
                 steps = work if node.stage.parts else [(node.stage.name, work)]
                 for number, batch in enumerate(batches):
                     beat(-number - 1)
-                    out.add_judged(batch, steps)
+                    with contextlib.nullcontext() if node.name in self._met else one_at_a_time(node.stage.name):
+                        out.add_judged(batch, steps)
+                    self._met.add(node.name)
             beat(-1)
             return out.commit(job, time.perf_counter() - started)
         except BaseException:
