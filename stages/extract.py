@@ -125,7 +125,8 @@ def extract(
 
     def run(shard: SourceShard, guard: Guard) -> Iterator[Extracted]:
         out = _Output(shard.name)
-        with open_raw(shard.url) as raw:
+        # A copy that comes in is life, but no page's time: hence -1.
+        with open_raw(shard.url, shard.size_bytes, alive=lambda: guard.enter(-1)) as raw:
             for record in read_records(raw):
                 out.take(record, config, guard, to_text)
                 if len(out.documents) + len(out.drops) >= BATCH_ROWS or out.chars >= BATCH_CHARS:

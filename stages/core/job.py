@@ -77,7 +77,8 @@ class JobRunner:
         where = self.store.dataset_dir(node.stage.name, job.fingerprints[node.name])
         with _scratch(where, keep=node.stage.kind == "artifact") as scratch:
             whole = job.shard is None  # a shard's function outlives its job, so it gets no directory that does not
-            resources = dataclasses.replace(self.resources, scratch=str(scratch) if whole else "", progress=progress)
+            threads = max(1, self.resources.workers) if node.stage.kind == "reduce" else self.resources.threads
+            resources = dataclasses.replace(self.resources, scratch=str(scratch) if whole else "", progress=progress, threads=threads)
             run = {"artifact": self._artifact, "reduce": self._reduce}.get(node.stage.kind, self._shard)
             return run(node, job, where, resources, beat or (lambda _offset: None))
 
@@ -85,7 +86,7 @@ class JobRunner:
         """Open the committed inputs of a node."""
         datasets = []
         for parent in node.inputs:
-            root = getattr(parent.config, "root", "") if parent.stage.kind == "source" else ""
+            root = getattr(parent.config, "place", getattr(parent.config, "root", "")) if parent.stage.kind == "source" else ""
             datasets.append(Dataset(self.store.dataset_dir(parent.stage.name, fingerprints[parent.name]), source_root=root))
         return Inputs(tuple(datasets), node.roles)
 

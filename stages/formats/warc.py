@@ -13,9 +13,11 @@ import mmap
 import re
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+
+from stages.formats.remote import is_remote, open_remote
 
 COUNTED = ("response", "resource", "conversion", "arc", "unreadable")
 """Types of records that hold a page or may have held one; `unreadable` is a stretch of bytes, or a header, that does not say."""
@@ -184,21 +186,32 @@ def _arc_header(block: _Block, at: int) -> Record | None:
 
 
 @contextlib.contextmanager
-def open_raw(url: str) -> Iterator[Any]:
-    """Map a raw file into memory; one that is not local is first copied to a temporary file."""
+def open_raw(url: str, expected_bytes: int | None = None, alive: Callable[[], None] = lambda: None) -> Iterator[Any]:
+    """Map a raw file into memory; one that is not local is first copied to a temporary file (in TMPDIR: 1 GB for Common Crawl's).
+
+    expected_bytes  length as listed; over HTTP(S) and from S3, another one is an error
+    alive           called while a copy comes in
+    """
     import fsspec
 
-    filesystem, path = fsspec.core.url_to_fs(url)
     with contextlib.ExitStack() as stack:
-        if isinstance(filesystem, fsspec.implementations.local.LocalFileSystem):
-            file = stack.enter_context(open(path, "rb"))
+        if is_remote(url):
+            file = _copied(open_remote(url, expected_bytes, alive=alive), stack)
         else:
-            file = stack.enter_context(tempfile.TemporaryFile())
-            with filesystem.open(path, "rb") as remote:
-                while piece := remote.read(1 << 20):
-                    file.write(piece)
-            file.flush()
+            filesystem, path = fsspec.core.url_to_fs(url)
+            local = isinstance(filesystem, fsspec.implementations.local.LocalFileSystem)
+            file = stack.enter_context(open(path, "rb")) if local else _copied(filesystem.open(path, "rb"), stack)
         yield mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if file.seek(0, io.SEEK_END) else b""
+
+
+def _copied(source: Any, stack: contextlib.ExitStack) -> Any:
+    """Copy a stream to a temporary file that lives as long as the stack, and close the stream."""
+    file = stack.enter_context(tempfile.TemporaryFile())
+    with source:
+        while piece := source.read(1 << 20):
+            file.write(piece)
+    file.flush()
+    return file
 
 
 def _blocks(raw: Any) -> Iterator[_Block]:

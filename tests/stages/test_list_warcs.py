@@ -1,6 +1,9 @@
 """list_warcs: what is listed, in which order, and what identifies it."""
 
+import gzip
 import hashlib
+import json
+import tempfile
 
 import fsspec
 import pytest
@@ -10,6 +13,8 @@ from hypothesis import strategies as st
 from stages.core.config import ConfigError
 from stages.core.stage import Inputs, Resources
 from stages.list_warcs import ListWarcs, list_warcs
+from tests.stages.archives import page
+from tests.stages.rough_server import Answer, RoughServer
 
 
 def listed(**fields):
@@ -97,8 +102,179 @@ def test_reads_any_filesystem_that_fsspec_knows():
 
 
 @pytest.mark.parametrize(
-    "fields", [{"source": "a/b"}, {"sample": 0}, {"sample": 1.5}, {"limit_shards": 0}, {"pattern": "("}]
+    ("fields", "says"),
+    [
+        ({"source": "a/b"}, "it begins file names"),
+        ({"sample": 0}, "above 0"),
+        ({"sample": 1.5}, "at most 1"),
+        ({"limit_shards": 0}, "at least 1"),
+        ({"pattern": "("}, "no regular expression"),
+        ({"root": None}, "neither root nor crawl"),
+        ({"kind": "wet"}, "which only a crawl has"),
+        ({"root": None, "crawl": "../secrets"}, "a name such as CC-MAIN-2024-10"),
+        ({"root": None, "crawl": "CC-MAIN-2024-10", "server": "/mirror"}, "must begin with https://"),
+    ],
 )
-def test_config_refuses(fields):
-    with pytest.raises(ConfigError):
+def test_config_refuses(fields, says):
+    with pytest.raises(ConfigError, match=says):
         ListWarcs(**{"root": ".", "source": "x", **fields})
+
+
+def test_a_crawl_goes_before_a_directory():
+    made = ListWarcs(root="mine", crawl="CC-NEWS/2024/02")
+    assert made.place == "https://data.commoncrawl.org/" and made.prefix == "CC-NEWS-2024-02"
+    assert ListWarcs(root="mine").place == "mine" and ListWarcs(root="mine").prefix == "local"
+
+
+# ---- Common Crawl ----------------------------------------------------------------------------------------------------
+
+CRAWL = "CC-MAIN-2024-10"
+SHARDS = {
+    f"crawl-data/{CRAWL}/segments/{segment}/warc/CC-MAIN-{dates}-{number:05d}.warc.gz": [gzip.compress(page(n)) for n in pages]
+    for segment, dates, number, pages in (
+        ("1707947473347.0", "20240220211055-20240221001055", 0, range(0, 40)),
+        ("1707947473347.0", "20240220211055-20240221001055", 1, range(40, 60)),
+        ("1707947473360.9", "20240221002544-20240221032544", 0, range(60, 99)),
+    )
+}
+NAMES = [
+    f"{CRAWL}-1707947473347.0-20240220211055-20240221001055-00000.warc.gz",
+    f"{CRAWL}-1707947473347.0-20240220211055-20240221001055-00001.warc.gz",
+    f"{CRAWL}-1707947473360.9-20240221002544-20240221032544-00000.warc.gz",
+]
+
+
+@pytest.fixture
+def common_crawl(monkeypatch, tmp_path):
+    """A server that has a crawl where Common Crawl has it, and a client without much patience."""
+    fields = {"STALL_SECONDS": 1, "FIRST_WAIT_SECONDS": 0.01, "LONGEST_WAIT_SECONDS": 3, "REQUESTS_PER_SECOND": 500}
+    for name, value in fields.items():
+        monkeypatch.setenv(f"WINNOW_REMOTE_{name}", str(value))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # where the turns of requests are kept
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    with RoughServer() as server:
+        server.files = {f"/{path}": b"".join(pages) for path, pages in SHARDS.items()}
+        server.files[f"/crawl-data/{CRAWL}/warc.paths.gz"] = gzip.compress("".join(f"{path}\n" for path in reversed(SHARDS)).encode())
+        wet = f"crawl-data/{CRAWL}/segments/1707947473347.0/wet/CC-MAIN-20240220211055-20240221001055-00000.warc.wet.gz"
+        server.files[f"/crawl-data/{CRAWL}/wet.paths.gz"] = gzip.compress(f"{wet}\n".encode())
+        server.files[f"/{wet}"] = b"text"
+        server.files["/collinfo.json"] = json.dumps([{"id": CRAWL, "name": "February/March 2024"}, {"id": "CC-MAIN-2024-18"}]).encode()
+        yield server
+
+
+def test_lists_a_crawl_by_path_and_length(common_crawl):
+    shards = listed(crawl=CRAWL, server=common_crawl.url)
+    assert [s.name for s in shards] == NAMES
+    assert [(s.path, s.size_bytes, s.identity) for s in shards] == [(path, len(b"".join(pages)), path) for path, pages in SHARDS.items()]
+    assert [s.url for s in shards] == [f"{common_crawl.url}/{path}" for path in SHARDS]
+    assert shards == listed(crawl=CRAWL, server=common_crawl.url + "/")
+    assert [s.name.partition("-1707")[0] for s in listed(crawl=CRAWL, server=common_crawl.url, source="cc")] == ["cc"] * 3
+
+
+def test_only_the_shards_that_are_listed_are_asked_for(common_crawl):
+    every = listed(crawl=CRAWL, server=common_crawl.url)
+    for fields in ({"limit_shards": 1}, {"sample": 0.8}, {"pattern": r"-00001\.warc"}):
+        common_crawl.asked.clear()
+        shards = listed(crawl=CRAWL, server=common_crawl.url, **fields)
+        assert 0 < len(shards) < 3 and set(shards) < set(every)
+        assert sorted(asked.path for asked in common_crawl.asked if asked.method == "HEAD") == sorted(f"/{s.path}" for s in shards)
+        assert [asked.path for asked in common_crawl.asked if asked.method == "GET"] == [f"/crawl-data/{CRAWL}/warc.paths.gz"]
+
+
+def test_wet_and_news(common_crawl):
+    (wet,) = listed(crawl=CRAWL, server=common_crawl.url, kind="wet")
+    assert (wet.name, wet.size_bytes) == (f"{CRAWL}-1707947473347.0-20240220211055-20240221001055-00000.warc.wet.gz", 4)
+    news = "crawl-data/CC-NEWS/2024/02/CC-NEWS-20240201004232-00001.warc.gz"
+    common_crawl.files["/crawl-data/CC-NEWS/2024/02/warc.paths.gz"] = gzip.compress(news.encode())
+    common_crawl.files[f"/{news}"] = b"12"
+    (shard,) = listed(crawl="CC-NEWS/2024/02", server=common_crawl.url)
+    assert (shard.name, shard.path, shard.size_bytes) == ("CC-NEWS-2024-02-CC-NEWS-20240201004232-00001.warc.gz", news, 2)
+
+
+def test_the_list_itself_may_come_in_pieces(common_crawl):
+    common_crawl.script[f"/crawl-data/{CRAWL}/warc.paths.gz"] = [Answer(503), Answer(send_bytes=50)]
+    assert [s.name for s in listed(crawl=CRAWL, server=common_crawl.url)] == NAMES
+
+
+def test_an_unknown_crawl_is_told_with_the_nearest_name(common_crawl):
+    with pytest.raises(ValueError, match=r"status 404.*no crawl 'CC-MAIN-2024-010'; did you mean 'CC-MAIN-2024-10'\?.*collinfo\.json"):
+        listed(crawl="CC-MAIN-2024-010", server=common_crawl.url)
+    with pytest.raises(ValueError, match=r"'CC-MAIN-2024-18' exists, but its list of warc archives is not there"):
+        listed(crawl="CC-MAIN-2024-18", server=common_crawl.url)
+    del common_crawl.files["/collinfo.json"]
+    with pytest.raises(ValueError, match=r"status 404.*names of all crawls are at http.*/collinfo\.json"):
+        listed(crawl="CC-MAIN-2024-010", server=common_crawl.url)
+
+
+def test_what_goes_wrong_on_the_way_is_told(common_crawl, monkeypatch):
+    del common_crawl.files[f"/{next(iter(SHARDS))}"]
+    with pytest.raises(ValueError, match=r"list_warcs: http.*00000\.warc\.gz: status 404.*list the crawl again"):
+        listed(crawl=CRAWL, server=common_crawl.url)
+    with pytest.raises(ValueError, match="no warc archive of .* matches 'nothing'"):
+        listed(crawl=CRAWL, server=common_crawl.url, pattern="nothing")
+    packed = common_crawl.files[f"/crawl-data/{CRAWL}/warc.paths.gz"]
+    for other in (b"<html>log in first</html>", packed[:-20], packed[:20] + b"\xff" * 20 + packed[40:], gzip.compress(b"\xff")):
+        common_crawl.files[f"/crawl-data/{CRAWL}/warc.paths.gz"] = other
+        with pytest.raises(ValueError, match="no list of paths.*check server"):
+            listed(crawl=CRAWL, server=common_crawl.url)
+    with RoughServer() as gone:
+        url = gone.url
+    with pytest.raises(ValueError, match="can not be reached: check the name, the network"):
+        listed(crawl=CRAWL, server=url)
+
+
+RECIPE = """
+from stages.core.plan import Plan
+from stages.extract import extract
+from stages.list_warcs import list_warcs
+
+def plan(**fields):
+    return Plan("t", [extract.on(list_warcs.on(**fields))])
+"""
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_crawl_gives_the_documents_that_its_files_on_disk_give(common_crawl, tmp_path, workers):
+    from stages.core.dataset import Dataset
+    from stages.core.engine import run_plan
+    from stages.core.plan import PlanRef, load_plan
+    from stages.core.store import DatasetDir, Store
+
+    (tmp_path / "recipe.py").write_text(RECIPE)
+    for path, pages in SHARDS.items():
+        (tmp_path / "disk" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "disk" / path).write_bytes(b"".join(pages))
+    sizes = {path: len(b"".join(pages)) for path, pages in SHARDS.items()}
+    one, two, three = SHARDS
+    stall, busy = Answer(send_bytes=sizes[one] // 3, then="stall"), Answer(503, {"Retry-After": "1"})
+    common_crawl.script[f"/{one}"] = [stall, busy, Answer(send_bytes=1000)]
+    common_crawl.script[f"/{two}"] = [Answer(429), Answer(send_bytes=sizes[two] - 1), Answer(ignore_range=True)]
+    common_crawl.script[f"/{three}"] = [Answer(send_bytes=0), Answer(500)]
+
+    def documents(name, **fields):
+        plan = load_plan(PlanRef(f"{tmp_path / 'recipe.py'}:plan", fields))
+        outcome = run_plan(plan, Store(tmp_path / name), Resources(workers=workers))["extract"]
+        made = Dataset(DatasetDir(tmp_path / name / outcome.dataset))
+        return [made.table(shard.name).drop_columns("origin").to_pylist() for shard in made.shards]
+
+    crawled = documents("crawled", crawl=CRAWL, server=common_crawl.url)
+    assert [len(shard) for shard in crawled] == [40, 20, 39]
+    assert crawled == documents("from_disk", root=str(tmp_path / "disk"), source="disk")
+    assert not any(common_crawl.script.values())
+    assert common_crawl.ranges(f"/{two}") == ["", "", f"bytes={sizes[two] - 1}-"]
+
+
+def test_a_shard_that_is_not_as_long_as_listed_fails_alone(common_crawl, tmp_path):
+    from stages.core.engine import RunFailed, run_plan
+    from stages.core.plan import Plan
+    from stages.core.store import Store
+    from stages.extract import extract
+
+    short = b"".join(SHARDS[list(SHARDS)[1]])[:-100]
+    common_crawl.script[f"/{list(SHARDS)[1]}"] = [Answer(content=short)]
+    plan = Plan("t", [extract.on(list_warcs.on(crawl=CRAWL, server=common_crawl.url))])
+    with pytest.raises(RunFailed, match=rf"{NAMES[1]}.*it has {len(short)} bytes and is listed with {len(short) + 100}"):
+        run_plan(plan, Store(tmp_path / "store"), Resources(workers=0))
+    manifest = run_plan(plan, Store(tmp_path / "store"), Resources(workers=0))["extract"].manifest
+    assert manifest.rows_out == 99
