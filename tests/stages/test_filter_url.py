@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from stages.core.stage import Inputs, Resources
-from stages.filter_url import SMALL_LISTS, FilterUrl, filter_url, resolve_lists
+from stages.filter_url import CURATED_SOURCES, SMALL_LISTS, FilterUrl, filter_url, resolve_lists
 
 BANLISTS = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "banlists"
 WORDS = {
@@ -30,7 +30,8 @@ def judge(urls, **fields):
         ("HTTPS://WWW.BAD.COM", "banned_domain"),
         ("https://worse.org?q=1", "banned_domain"),
         ("https://sub.bad.com/", None),
-        ("https://bad.com:8080/", None),
+        ("https://me:pw@bad.com:8080/", "banned_domain"),
+        ("https://wwwbad.com/", None),
         ("https://ok.com/bad.com", None),
         ("https://ok.com/my-Free.XXX-page", "strict_word"),
         ("https://ok.com/webcam", "strict_word"),
@@ -54,6 +55,32 @@ def test_semantics(url, reason):
     assert judge([url], **WORDS)[0] == [reason]
 
 
+@pytest.mark.parametrize(
+    "url, reason",
+    [
+        ("http://bad.com/x", "banned_domain"),
+        ("HTTPS://WWW.BAD.COM", None),  # .bad.com
+        ("https://wwwbad.com", "banned_domain"),
+        ("https://worse.org?q=1", None),  # the list says www.worse.org
+        ("https://bad.com:8080/", None),
+        ("https://ok.com/my-Free.XXX-page", "strict_word"),
+        ("https://ok.com/webcam", None),  # the list says c.a-m
+        ("https://ok.com/porn/1", "hard_word"),
+        ("https://ok.com/porn_1", None),
+        ("https://ok.com/sex/nude", "soft_words"),
+        ("https://ok.com/sex_nude", None),
+    ],
+)
+def test_semantics_of_dclm(url, reason):
+    assert judge([url], **WORDS, dclm_compat=True)[0] == [reason]
+
+
+def test_curated_sources_have_a_reason_of_their_own():
+    urls = ["https://www.github.com/a/b", "https://gist.github.com/a", "https://bad.com/"]
+    assert judge(urls, **WORDS)[0] == [None, None, "banned_domain"]
+    assert judge(urls, **WORDS, curated_sources=CURATED_SOURCES)[0] == ["curated_source", None, "banned_domain"]
+
+
 def test_soft_words_say_how_many():
     _, (first, other) = judge(["https://a.b/sex/nude/bet", "https://bad.com/sex/nude"], **WORDS)
     assert (first["value"], first["limit"]) == (3.0, 2.0) and other["value"] is None
@@ -74,7 +101,7 @@ def test_default_lists_are_small_and_at_work():
 def test_directory_of_lists_and_identity(tmp_path):
     (tmp_path / "my_words_hard.txt").write_text("Foo\nbar\n\nfoo\n")
     config = FilterUrl(lists=str(tmp_path))
-    assert resolve_lists(config) == {"domains": [], "strict": [], "hard": ["bar", "foo"], "soft": []}
+    assert resolve_lists(config) == {"domains": [], "strict": [], "hard": ["bar", "foo"], "soft": [], "curated": []}
     before = filter_url.identity(config)
     (tmp_path / "my_words_hard.txt").write_text("bar\nfoo")
     assert filter_url.identity(config) == before  # the same words in another order
