@@ -1,0 +1,69 @@
+"""Remove the paragraphs and drop the documents that `dedup_ngrams` found to be repeats.
+
+Reads text and the sidecar's keep, drop_reason, value, limit, removed -> text without the removed paragraphs; the drops carry the share
+of n-grams that had been seen and its limit. A paragraph goes with the newline before it, the first of a document has none: what is left
+then begins with a newline, as it does in DCLM. Nothing else changes, and a document without removed paragraphs keeps its bytes.
+Cost: one copy of the text of those batches in which something is removed.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+
+from stages.core.config import config
+from stages.core.schema import detail_array
+from stages.core.stage import Inputs, Resources, Verdict, stage
+
+
+@config
+class RemoveParagraphs:
+    """Nothing to choose: the verdicts say it all."""
+
+
+@stage(
+    version=1,
+    kind="map",
+    takes=("documents", "sidecar"),
+    needs={"id", "text", "keep", "drop_reason", "value", "limit", "removed"},
+    adds={"text": pa.string()},
+)
+def remove_paragraphs(config: RemoveParagraphs, inputs: Inputs, resources: Resources) -> Callable[[pa.RecordBatch], Verdict]:
+    """Carry out the verdicts of `dedup_ngrams`; ValueError for a verdict that is null or was made on another text."""
+    from stages.kernels.cut import cut, text_column
+    from stages.kernels.text_view import text_view
+
+    def judge(batch: pa.RecordBatch) -> Verdict:
+        keep, removed = batch.column("keep"), batch.column("removed")
+        if keep.null_count:
+            bad = batch.column("id").filter(keep.is_null())[0].as_py()
+            raise ValueError(f"remove_paragraphs: the verdict on document {bad} is null; run dedup_ngrams again")
+        detail = detail_array(len(keep), value=batch.column("value"), limit=batch.column("limit"))
+        verdict = Verdict(keep=keep, reason=batch.column("drop_reason"), detail=detail)
+        if not len(removed.flatten()):
+            return verdict
+        text = text_view(batch.column("text"))
+        spans = _spans(removed, text.offsets, batch.column("id"))
+        counters = {"paragraphs_removed": len(spans.starts), "bytes_removed": int((spans.ends - spans.starts).sum())}
+        column = text_column(cut(text, spans), batch.column("text").type)
+        return Verdict(keep=keep, reason=verdict.reason, detail=detail, columns={"text": column}, counters=counters)
+
+    return judge
+
+
+def _spans(removed: pa.ListArray, offsets: np.ndarray, ids: pa.Array):
+    """The sidecar's paragraphs, which count from the start of their document, as spans of the batch's bytes."""
+    from stages.kernels.cut import Spans
+
+    counts = removed.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+    flat, rows = removed.flatten(), np.repeat(np.arange(len(counts)), counts)
+    starts, ends = (flat.field(name).to_numpy(zero_copy_only=False).astype(np.int64) + offsets[rows] for name in ("start", "end"))
+    before = np.where(np.diff(rows, prepend=-1) != 0, offsets[rows], np.roll(ends, 1))  # the end of the one before, in its document
+    wrong = (starts < before) | (ends < starts) | (ends > offsets[rows + 1])
+    if wrong.any():
+        row, at = int(rows[wrong][0]), int(np.flatnonzero(wrong)[0])
+        raise ValueError(
+            f"remove_paragraphs: bytes {flat[at].as_py()} of document {ids[row].as_py()} are not in its {int(offsets[row + 1] - offsets[row])} "
+            "bytes, or not in order; the verdicts were made on another text, so run dedup_ngrams on this one"
+        )
+    return Spans(np.concatenate(([0], np.cumsum(counts, dtype=np.int64))), starts, ends)
