@@ -6,7 +6,8 @@ letters, marks and digits; shingles are n-grams of them. Two documents of Jaccar
     1 - (1 - s ** hashes_per_bucket) ** num_buckets        14 x 8: 0.05 at s = 0.5, 0.57 at 0.7, 0.92 at 0.8, 0.9996 at 0.9
 
 and the share of equal signature values estimates s with a standard error of sqrt(s (1 - s) / (num_buckets * hashes_per_bucket)).
-A document without words gets no bands and never has a duplicate. Cost: 8 bytes a bucket and document; 30 to 60 MB/s a core on two busy cores.
+A document without words gets no bands and never has a duplicate. Cost: 8 bytes a bucket and document;
+190 MB/s a core (AVX-512, Zen 5) from text to bands with 112 functions of 64 bits, of which two thirds go to finding the words.
 """
 
 from collections.abc import Callable

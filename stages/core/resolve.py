@@ -114,8 +114,9 @@ def _cost(node: Node, rows: int | None, latest: Manifest | None, resources: Reso
     if latest is None:
         return None, None, (PROCESS_BYTES + added) * workers if added else None
     growth = rows / latest.rows_in if rows is not None and latest.rows_in else None
-    # A shard's memory does not follow the size of the dataset, that of a reduce does.
-    memory = int(PROCESS_BYTES + max(added, latest.added_memory_bytes * (1.0 if by_shard else max(1.0, growth or 1.0)))) * workers
+    # A shard's memory does not follow the size of the dataset; that of a whole does, unless the stage declares what it will hold.
+    measured = latest.added_memory_bytes * (1.0 if by_shard else max(1.0, growth or 1.0))
+    memory = int(PROCESS_BYTES + (added if added and not by_shard else max(added, measured))) * workers
     if growth is None:
         return None, None, memory
     return latest.seconds * growth, int(latest.file_bytes * growth), memory

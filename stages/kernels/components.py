@@ -1,43 +1,50 @@
-"""Connected components by union-find, where the least index of a component is its root."""
+"""Connected components by union-find, where the least index of a component is its root.
+
+The forest is int64[n] of distances to the parent, 0 at a root: a forest of n single documents is n zeros, which a file on disk holds
+without a written page. So its memory is that of the pages that documents of clusters touch, and these the system may evict.
+"""
 
 import numpy as np
 from numba import njit
 
 
-def join_equal(parents: np.ndarray, members: np.ndarray, keys: np.ndarray) -> None:
-    """Join the documents `members` (int64) whose `keys` (uint64) are equal, in place in `parents` (int64, parents[i] <= i).
-
-    Memory: an argsort of `keys`, 8 bytes for each.
-    """
-    order = np.argsort(keys)  # not stable, and need not be: a group joins to the same component in any order
-    _join(parents, members, keys, order)
+def join_pairs(forest: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Join one[i] with other[i] (int64[m] each), in place; return int64[<= m]: the roots that are none any more, each once."""
+    lost = np.empty(len(one), np.int64)
+    return lost[: _join(np.asarray(forest), one, other, lost)]
 
 
-def find_roots(parents: np.ndarray) -> None:
-    """Point every document at the root of its component, in place."""
-    _flatten(parents)
+def find_roots(forest: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Return int64[m]: the root of each of `places`; shortens the ways to them in place."""
+    roots = np.empty(len(places), np.int64)
+    _find_all(np.asarray(forest), places, roots)
+    return roots
 
 
 @njit(nogil=True, cache=True)
-def _find(parents, i):
-    while parents[i] != i:
-        parents[i] = parents[parents[i]]
-        i = parents[i]
+def _find(forest, i):
+    while forest[i] != 0:
+        parent = i - forest[i]
+        if forest[parent] != 0:
+            forest[i] += forest[parent]
+        i = parent
     return i
 
 
 @njit(nogil=True, cache=True)
-def _join(parents, members, keys, order):
-    for k in range(1, len(order)):
-        if keys[order[k]] == keys[order[k - 1]]:
-            one, other = _find(parents, members[order[k - 1]]), _find(parents, members[order[k]])
-            if one < other:
-                parents[other] = one
-            else:
-                parents[one] = other
+def _join(forest, one, other, lost):
+    count = 0
+    for k in range(len(one)):
+        a, b = _find(forest, one[k]), _find(forest, other[k])
+        if a != b:
+            low, high = min(a, b), max(a, b)
+            forest[high] = high - low
+            lost[count] = high
+            count += 1
+    return count
 
 
 @njit(nogil=True, cache=True)
-def _flatten(parents):
-    for i in range(len(parents)):  # a parent comes before its child, so one sweep is enough
-        parents[i] = parents[parents[i]]
+def _find_all(forest, places, roots):
+    for k in range(len(places)):
+        roots[k] = _find(forest, places[k])

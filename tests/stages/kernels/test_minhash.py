@@ -87,3 +87,13 @@ def test_spread_is_that_of_datasketch():
         theirs.append(sketches[0].jaccard(sketches[1]))
     error = np.sqrt(1 / 3 * 2 / 3 / 128 / 15)
     assert abs(np.mean(ours) - 1 / 3) < 4 * error and abs(np.mean(ours) - np.mean(theirs)) < 6 * error
+
+
+def test_documents_of_about_whole_vectors():
+    rng = np.random.default_rng(8)
+    sizes = [0, 1, 4, 5, 35, 36, 37, 0, 100, 31, 32, 33, 68]  # 5-grams: 31, 32 and 33 shingles among others
+    documents = [rng.integers(0, 2**64, size, np.uint64).tolist() for size in sizes]
+    bounds = np.cumsum([0, *sizes]).astype(np.int64)
+    words = np.array([w for d in documents for w in d], np.uint64)
+    a, b = hash_family(7, 1)
+    assert minhash_signatures(bounds, words, 5, a, b).tolist() == [signature(d, 5, a, b) for d in documents]

@@ -2,14 +2,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from stages.core.schema import VERDICT, schema_of
-from stages.kernels.verdicts import verdict_tables
+from stages.kernels.verdicts import check_generations, verdict_tables
 
 
 def made_of(shards):
     return SimpleNamespace(
-        shards=[SimpleNamespace(name=name) for name in shards],
+        shards=[SimpleNamespace(name=name, rows_out=len(table)) for name, table in shards.items()],
         table=lambda name, columns=None: shards[name].select(columns),
     )
 
@@ -51,3 +52,34 @@ def test_one_row_per_document_in_order():
         ("c", False, "near_duplicate", "b", 1, 3.0, 1.0),
         ("d", False, "near_duplicate", "a", 0, 2.0, 1.0),
     ]
+
+
+def test_documents_of_earlier_generations_may_stand_for_these():
+    old = [made_of({"o0": pa.table({"id": ["p", "q"]}), "o1": pa.table({"id": ["r"]})}), made_of({"o2": pa.table({"id": ["s"]})})]
+    new = made_of({"n": pa.table({"id": pa.chunked_array([["a"], ["b", "c", "d"]])})})
+    numbers = lambda mine: {"number": pa.array(range(mine.start, mine.stop))}  # noqa: E731
+    tables = verdict_tables(new, np.array([2, 5, 3, 5]), "exact_duplicate", earlier=old, more=numbers)
+    (name, table), summary = next(tables), None
+    try:
+        next(tables)
+    except StopIteration as end:
+        summary = end.value
+    assert name == "n" and table.column("kept_id").to_pylist() == ["r", None, "s", "b"]
+    assert table.column("keep").to_pylist() == [False, True, False, False] and table.column("number").to_pylist() == [0, 1, 2, 3]
+    assert summary == {"documents": 4, "duplicates": 3, "clusters_by_size": {"2": 3}}
+
+
+def test_generations_out_of_order_are_refused():
+    def verdicts(name, *before, stage="dedup_exact"):
+        inputs = [{"role": "documents", "fingerprint": "d"}, *({"role": "table", "fingerprint": b.fingerprint} for b in before)]
+        return SimpleNamespace(name=name, fingerprint=name, manifest=SimpleNamespace(stage=stage, inputs=inputs))
+
+    one = verdicts("one")
+    two = verdicts("two", one)
+    check_generations("dedup_exact", [one, two], [one, two])
+    with pytest.raises(ValueError, match="two, given as generation 1, was not judged against the 0 before it"):
+        check_generations("dedup_exact", [two, one], [two, one])
+    with pytest.raises(ValueError, match="generation 2"):
+        check_generations("dedup_exact", [one, verdicts("x")], [one, verdicts("x")])
+    with pytest.raises(ValueError, match="give the verdicts of a dedup_minhash"):
+        check_generations("dedup_minhash", [one], [one])
