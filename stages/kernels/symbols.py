@@ -1,6 +1,6 @@
 """Marks of junk in a document: hashes and ellipses in the text, lines that begin with a bullet or end with an ellipsis.
 
-Ellipses are "...", ". . ." and U+2026, counted as str.count does (no overlap); bullets are U+25CF, U+2022, "*", "-" and ":".
+Ellipses are "...", ". . ." and U+2026, counted as str.count does (no overlap); bullets are U+25CF, U+2022, "*" and "-".
 """
 
 import numpy as np
@@ -60,7 +60,7 @@ def _marked(data, bounds, starts, ends, found):
         for line in range(bounds[doc], bounds[doc + 1]):
             i, end = starts[line], ends[line]
             b = data[i]
-            if b == 42 or b == 45 or b == 58:
+            if b == 42 or b == 45:
                 bullets += 1
             elif b == 0xE2 and i + 2 < end:
                 bullets += (data[i + 1] == 0x97 and data[i + 2] == 0x8F) or (

@@ -1,13 +1,22 @@
+import json
 import random
 import re
-import unicodedata
 from collections import Counter
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stages.core.stage import Inputs, Resources
 from stages.filter_heuristic import FilterHeuristic, filter_heuristic
+from stages.kernels.text_view import text_view
+from stages.kernels.uax29 import segment_uax29
+
+DATA = Path(__file__).parents[3] / "shared/data"
+LIMITS = {name: field.default for name, field in FilterHeuristic.__dataclass_fields__.items() if name.startswith(("min_", "max_"))}
+OFF = dict.fromkeys(LIMITS)
 
 PROSE = (
     "The river runs past the old mill and down to the sea. Every spring the people of the village come to mend the banks, "
@@ -45,6 +54,7 @@ def test_prose_stays():
         (PROSE.replace(". ", "...\n"), "ellipsis_lines", 3 / 4, 0.3),
         (PROSE + " 1234" * 40, "alphabetic_words", 79 / 119, 0.8),
         ("stones " * 60, "stop_words", 0, 2),
+        ("the, (of) and. to; " * 30, "stop_words", 0, 2),
         (PROSE + "\nthe same line" * 3, "dup_lines", 0.75, 0.3),
         (PROSE.replace(". ", ".\n\n") + "\n\nyes\n\nno" * 2, "dup_lines", 0.5, 0.3),
         (PROSE + " river banks" * 12, "top_2_gram", None, 0.2),
@@ -69,53 +79,84 @@ def test_every_rule_has_its_reason(text, reason, value, limit):
 )
 def test_rules_stand_alone(field, text):
     """With every other rule turned off, and each off on its own."""
-    others = {
-        name: None
-        for name in FilterHeuristic.__dataclass_fields__
-        if name.startswith(("min_", "max_")) and name != field
-    }
+    others = {name: None for name in LIMITS if name != field}
     assert first(text, **others)[0] == field.removeprefix("max_")
     assert first(text, **{**others, field: None})[0] is None
 
 
-def twin(text):
-    """The rules written plainly, over Python strings."""
-    words = re.findall(r"[^\W_]+", text)  # letters and digits; the texts below hold no marks
-    assert all(unicodedata.category(c)[0] in "LN" for word in words for c in word)
-    tokens, total = text.split(), sum(map(len, words))
-    lines = [s.strip() for s in text.split("\n") if s.strip()]
-    paragraphs = [s.strip() for s in re.split("\n{2,}", text) if s.strip()]
-    share = lambda a, b: a / b if b else 0.0  # noqa: E731
-    repeats = lambda items, size: sum(n * size(i) for i, n in Counter(items).items() if n > 1)  # noqa: E731
-    yield "word_count", len(words), 50, 100_000
-    yield "mean_word_length", share(sum(map(len, tokens)), len(tokens)), 3, 10
-    yield "symbol_ratio", share(sum(text.count(s) for s in ("#", "...", ". . .", "…")), len(tokens)), None, 0.1
-    yield "bullet_lines", share(sum(line[0] in "●•*-:" for line in lines), len(lines)), None, 0.9
-    yield "ellipsis_lines", share(sum(line.endswith(("...", ". . .", "…")) for line in lines), len(lines)), None, 0.3
-    yield "alphabetic_words", share(sum(any(map(str.isalpha, t)) for t in tokens), len(tokens)), 0.8, None
-    yield "stop_words", min(2, sum(w.lower() in FilterHeuristic().stop_words for w in words)), 2, None
-    yield "dup_lines", share(repeats(lines, lambda _: 1), len(lines)), None, 0.3
-    yield "dup_paragraphs", share(repeats(paragraphs, lambda _: 1), len(paragraphs)), None, 0.3
-    yield "dup_line_chars", share(repeats(lines, len), sum(map(len, lines))), None, 0.2
-    yield "dup_paragraph_chars", share(repeats(paragraphs, len), sum(map(len, paragraphs))), None, 0.2
-    for n, limit in zip(range(2, 11), (0.2, 0.18, 0.16, 0.15, 0.14, 0.13, 0.12, 0.11, 0.10), strict=True):
+def uax29_words(text):
+    view = text_view(pa.array([text]))
+    tokens = segment_uax29(view)  # which has twins of its own
+    spans = zip(tokens.starts.tolist(), tokens.ends.tolist(), strict=True)
+    return [word for a, b in spans if (word := view.data[a:b].tobytes().decode())[0].isalnum()]
+
+
+def twin(text, c):
+    """The rules as DCLM's functions go about them, over Python strings: name, broken or not, value, limit."""
+    below = lambda value, low: low is not None and value < low  # noqa: E731
+    above = lambda value, high: high is not None and value > high  # noqa: E731
+    tokens = text.split()
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    paragraphs = [p.strip() for p in text.split("\n\n") if p.strip()]
+
+    words = [word for word in re.split("[\0\t\n\v\f\r ]+", text) if word and word[0].isalnum()]
+    yield "word_count", below(len(words), c.min_words), len(words), c.min_words
+    yield "word_count", above(len(words), c.max_words), len(words), c.max_words
+    yield "blank", not tokens, 0, 1
+    if not tokens:
+        return
+    mean = sum(len(token) for token in tokens) / len(tokens)
+    yield "mean_word_length", below(mean, c.min_mean_word_length), mean, c.min_mean_word_length
+    yield "mean_word_length", above(mean, c.max_mean_word_length), mean, c.max_mean_word_length
+    symbols = sum(text.count(symbol) for symbol in ("#", "...", ". . .", "…")) / len(tokens)
+    yield "symbol_ratio", above(symbols, c.max_symbol_ratio), symbols, c.max_symbol_ratio
+    for name, marked, limit in (
+        ("bullet_lines", [line for line in lines if line.startswith(("●", "•", "*", "-"))], c.max_bullet_lines),
+        ("ellipsis_lines", [line for line in lines if line.endswith(("...", ". . .", "…"))], c.max_ellipsis_lines),
+    ):
+        yield name, limit is not None and len(marked) > limit * len(lines), len(marked) / len(lines), limit
+    alphabetic = [token for token in tokens if any(character.isalpha() for character in token)]
+    no_letter = (len(tokens) - len(alphabetic)) / len(tokens)
+    broken = c.min_alphabetic_words is not None and not no_letter <= round(1 - c.min_alphabetic_words, 9)
+    yield "alphabetic_words", broken, len(alphabetic) / len(tokens), c.min_alphabetic_words
+    stops = sum(token.lower() in c.stop_words for token in tokens)
+    yield "stop_words", below(stops, c.min_stop_words), stops, c.min_stop_words
+
+    def copies(segments, count_characters):
+        if len(segments) == 1:
+            return 0.0
+        size = len if count_characters else lambda segment: 1
+        counts = Counter(segments)
+        return sum(size(s) * n for s, n in counts.items() if n > 1) / sum(size(s) for s in segments)
+
+    for name, segments, count_characters in (
+        ("dup_lines", lines, False),
+        ("dup_paragraphs", paragraphs, False),
+        ("dup_line_chars", lines, True),
+        ("dup_paragraph_chars", paragraphs, True),
+    ):
+        limit, value = getattr(c, f"max_{name}"), copies(segments, count_characters)
+        yield name, above(value, limit), value, limit
+
+    words = uax29_words(text)
+    for n in range(2, 11):
+        name = f"top_{n}_gram" if n < 5 else f"dup_{n}_grams"
+        limit = getattr(c, f"max_{name}")
         grams = [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
         counts = Counter(grams)
+        most = max(counts.values(), default=1)
+        if most == 1:
+            return
         if n < 5:
-            most = max(counts.values(), default=0)
-            chars = most * max((len("".join(g)) for g, c in counts.items() if c == most), default=0) if most > 1 else 0
-            yield f"top_{n}_gram", share(chars, total), None, limit
+            chars = most * max(len("".join(gram)) for gram, count in counts.items() if count == most)
         else:
-            covered = {i + k for i, gram in enumerate(grams) if counts[gram] > 1 for k in range(n)}
-            yield f"dup_{n}_grams", share(sum(len(words[i]) for i in covered), total), None, limit
+            chars = sum(len(words[i]) for i in {i + k for i, gram in enumerate(grams) if counts[gram] > 1 for k in range(n)})
+        value = chars / sum(map(len, words))
+        yield name, above(value, limit), value, limit
 
 
-def by_twin(text):
-    for reason, value, low, high in twin(text):
-        for limit, broken in ((low, low is not None and value < low), (high, high is not None and value > high)):
-            if broken:
-                return reason, value, limit
-    return None, None, None
+def by_twin(text, config):
+    return next(((name, value, limit) for name, broken, value, limit in twin(text, config) if broken), (None, None, None))
 
 
 def random_document(rng):
@@ -133,15 +174,59 @@ def test_against_the_plain_twin_and_any_batch_size():
     rng = random.Random(3)
     texts = ["", " \n"] + [random_document(rng) for _ in range(600)] + [PROSE]
     found, _ = judge(texts)
-    assert found == [by_twin(text) for text in texts]
+    assert found == [by_twin(text, FilterHeuristic()) for text in texts]
     assert len({reason for reason, _, _ in found}) >= 8
     assert found == [row for start in range(0, len(texts), 7) for row in judge(texts[start : start + 7])[0]]
 
 
-def test_stop_words_are_any_case_and_of_one_word():
+PIECES = st.sampled_from(
+    ["the", "To", "and,", "a", "it's", "#", "...", ". . .", "…", "- ", "●", "42", "éé", "中文", "🐎", "\u00a0", "\0", "_x"]
+)  # fmt: skip
+TEXTS = st.lists(PIECES | st.sampled_from([" ", "\n", "\n\n", "  \n"]) | st.text(st.characters(codec="latin-1"), max_size=4), max_size=40)
+SOME_LIMITS = st.fixed_dictionaries(
+    {name: st.sampled_from([None, limit, limit and (0.5 if limit < 1 else 4)]) for name, limit in LIMITS.items()}
+)  # fmt: skip
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(TEXTS.map("".join) | TEXTS.map(" ".join), max_size=4), SOME_LIMITS)
+def test_any_text_under_any_limits(texts, limits):
+    limits["min_alphabetic_words"] = limits["min_alphabetic_words"] and 0.75  # a limit that floats hold exactly
+    assert judge(texts, **limits)[0] == [by_twin(text, FilterHeuristic(**limits)) for text in texts]
+
+
+def real_texts():
+    texts = [path.read_text(errors="ignore") for path in sorted((DATA / "text").rglob("*.txt"))]
+    for path in (DATA / "quality").glob("*.jsonl"):
+        texts += [json.loads(line)["text"] for line in path.read_text().splitlines()]
+    return [text[i : i + 3_000] for text in texts for i in range(0, min(len(text), 9_000), 3_000)]
+
+
+@pytest.mark.skipif(not (DATA / "text").is_dir(), reason="needs the collection of real texts")
+def test_real_text():
+    texts = random.Random(5).sample(real_texts(), 400)
+    found, _ = judge(texts)
+    assert found == [by_twin(text, FilterHeuristic()) for text in texts]
+    assert len({reason for reason, _, _ in found}) >= 4 and (None, None, None) in found
+
+
+@pytest.mark.parametrize("arrow_type", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())])
+def test_other_string_types_and_slices(arrow_type):
+    texts = ["x", None, PROSE, PROSE + " #" * 12, "stones " * 60]
+    column = pa.array(texts).cast(arrow_type) if pa.types.is_dictionary(arrow_type) else pa.array(texts, arrow_type)
+    verdict = filter_heuristic(FilterHeuristic(), Inputs(), Resources())(pa.record_batch({"text": column.slice(1)}))
+    assert verdict.reason.to_pylist() == ["word_count", None, "symbol_ratio", "stop_words"]
+
+
+def test_stop_words_are_tokens_in_any_case():
     assert first(re.sub("(?i)the|and|of|to|have|with|be|that", "x", PROSE) + " THE Of")[0] is None
+    assert first(PROSE, stop_words=("MILL", "sea"))[0] == "stop_words"  # "sea." is another token
     with pytest.raises(ValueError, match="'et al' is 2 words"):
-        judge([PROSE], stop_words=("et al",))
+        FilterHeuristic(stop_words=("et al",))
+
+
+def test_blank_documents_stay_under_no_rules():
+    assert judge(["", " \n\u3000", None, "."], **OFF)[0] == [("blank", 0, 1)] * 3 + [(None, None, None)]
 
 
 def test_null_and_no_rows():

@@ -7,12 +7,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = """
-import numpy as np
+import pyarrow as pa
 from stages.core.first_call import one_at_a_time
-from stages.kernels import membership
+from stages.kernels import xxhash64
+from stages.kernels.text_view import text_view
 with one_at_a_time(NAME):
-    membership.count_members(np.array([0, 1]), np.array([7], np.uint64), np.array([7], np.uint64), 1)
-print(sum(membership._count.stats.cache_misses.values()))
+    xxhash64.hash_documents(text_view(pa.array(["text"])))
+print(sum(xxhash64._hash.stats.cache_misses.values()))
 """
 
 

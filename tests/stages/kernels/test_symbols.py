@@ -19,5 +19,5 @@ def test_against_str_count(texts, skip):
         value = value or ""
         assert symbols == sum(value.count(symbol) for symbol in ("#", "...", ". . .", "…"))
         lines = [line.strip() for line in value.split("\n") if line.strip()]
-        assert marks[0] == sum(line.startswith(tuple("●•*-:")) for line in lines)
+        assert marks[0] == sum(line.startswith(tuple("●•*-")) for line in lines)
         assert marks[1] == sum(line.endswith(("...", ". . .", "…")) for line in lines)
