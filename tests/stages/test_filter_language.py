@@ -1,3 +1,5 @@
+import string
+
 import pyarrow as pa
 import pytest
 
@@ -70,3 +72,48 @@ def test_identity_is_the_model_not_its_place(tmp_path):
         model_path(FilterLanguage(model=str(tmp_path / "none.bin")))
     with pytest.raises(ValueError, match="probability"):
         FilterLanguage(min_score=65)
+
+
+def as_dclm(model, text):
+    """Language and probability as DCLM's enricher has them: none for blank text, newlines deleted."""
+    if all(character in string.punctuation or character == " " for character in text):
+        return "und", 0.0
+    labels, scores = model.predict(text.replace("\n", ""))
+    return labels[0].removeprefix("__label__"), min(1, scores[0])
+
+
+def test_dclm_compat_deletes_newlines_and_judges_no_blank_text():
+    import fasttext
+
+    model = fasttext.load_model(str(model_path(FilterLanguage())))
+    texts = [*TEXTS.values(), "the\nend of\nthe\nline", "a\n\nb", "", " ", "  .,;: !?", string.punctuation, "\n", "...\n...", "\u3002", "\t", "ok", None]
+    columns, plain = judge(texts, dclm_compat=True).columns, judge(texts).columns
+    for text, language, score in zip(texts, columns["language"].to_pylist(), columns["language_score"].to_pylist(), strict=True):
+        expected = as_dclm(model, text or "")
+        assert language == expected[0] and score == pytest.approx(expected[1], abs=1e-5), text
+    assert columns["language_score"][0] != plain["language_score"][0], "words around a newline become one"
+    assert plain["language"][8].as_py() != "und", "without it, the model has the last word"
+
+
+def test_dclm_compat_asks_for_more_than_the_limit():
+    score = judge([TEXTS["fr"]]).columns["language_score"][0].as_py()
+    fields = {"language": "fr", "min_score": score}
+    assert judge([TEXTS["fr"]], **fields).keep.to_pylist() == [True]
+    assert judge([TEXTS["fr"]], **fields, dclm_compat=True).keep.to_pylist() == [False]
+
+
+def test_another_model_and_one_that_is_none(tmp_path):
+    import fasttext
+
+    (tmp_path / "lines.txt").write_text("__label__one the cat sat\n__label__two le chat noir\n" * 80)
+    trained = fasttext.train_supervised(str(tmp_path / "lines.txt"), dim=16, minn=2, maxn=4, bucket=5000, epoch=20, thread=1, verbose=0)
+    trained.save_model(str(tmp_path / "own.bin"))
+    texts = ["the cat", "chat noir\nle chat", "the cats and hats"]
+    verdict = judge(texts, language="one", model=str(tmp_path / "own.bin"))
+    expected = [trained.predict(text.replace("\n", " ")) for text in texts]
+    assert ["__label__" + language for language in verdict.columns["language"].to_pylist()] == [labels[0] for labels, _ in expected]
+    assert verdict.columns["language_score"].to_pylist() == pytest.approx([min(1, scores[0]) for _, scores in expected], abs=1e-5)
+    assert verdict.keep.to_pylist() == [True, False, True]
+    (tmp_path / "page.html").write_text("<html>404</html>")
+    with pytest.raises(ValueError, match="is no fastText model"):
+        judge(texts, model=str(tmp_path / "page.html"))

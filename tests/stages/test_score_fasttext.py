@@ -31,6 +31,9 @@ TEXTS = [
 ]
 
 
+WORDS = [["alpha", "beta", "the"], ["gamma", "delta", "the"], ["epsilon", "zeta", "the"]]
+
+
 @pytest.fixture(scope="module")
 def model_file(tmp_path_factory):
     rng = random.Random(0)
@@ -109,6 +112,46 @@ def test_a_probability_above_one_is_clipped(tmp_path):
     model.save_model(str(tmp_path / "model.bin"))
     assert model.predict("alpha alpha")[1][0] > 1
     assert scores(str(tmp_path / "model.bin"), ["alpha alpha"]).tolist() == [1.0]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"minn": 2, "maxn": 3}, {"loss": "hs"}, {"loss": "ova"}, {"third": True}, {"quantised": True}],
+    ids=lambda settings: next(iter(settings)),
+)
+def test_models_that_do_not_collapse_go_through_fasttext(tmp_path, settings):
+    rng = random.Random(0)
+    third, quantised = settings.pop("third", False), settings.pop("quantised", False)
+    labels = ["hq", "cc", "other"] if third else ["hq", "cc"]
+    lines = [f"__label__{labels[i % len(labels)]} {' '.join(rng.choices(WORDS[i % len(labels)], k=6))} w{i}\n" for i in range(400)]
+    (tmp_path / "lines.txt").write_text("".join(lines))
+    model = fasttext.train_supervised(str(tmp_path / "lines.txt"), **{"dim": 8, "bucket": 300, "epoch": 8, "thread": 1, "verbose": 0, **settings})
+    if quantised:
+        model.quantize()
+    model.save_model(str(tmp_path / "model.bin"))
+    found = scores(str(tmp_path / "model.bin"), TEXTS)
+    for text, value in zip(TEXTS, found, strict=True):
+        expected = dict(zip(*model.predict(" ".join(text.strip().splitlines()), k=-1), strict=True))
+        assert value == pytest.approx(min(1, expected["__label__hq"]), abs=1e-6)
+    assert len(scores(str(tmp_path / "model.bin"), [])) == 0
+    with pytest.raises(ValueError, match="has no label __label__good"):
+        scores(str(tmp_path / "model.bin"), TEXTS, label="__label__good")
+
+
+def test_the_library_is_not_loaded_for_a_model_that_collapses(model_file, monkeypatch):
+    monkeypatch.setattr(fasttext, "load_model", None)
+    assert len(scores(model_file, TEXTS)) == len(TEXTS)
+
+
+@pytest.mark.parametrize("fields", [{}, {"loss": "ova"}], ids=["collapsed", "through fastText"])
+def test_a_document_that_the_model_says_nothing_about_is_an_error(tmp_path, fields):
+    (tmp_path / "lines.txt").write_text("__label__hq alpha alpha\n__label__cc beta beta\n" * 20)
+    model = fasttext.train_supervised(str(tmp_path / "lines.txt"), dim=4, bucket=0, epoch=1, thread=1, verbose=0, **fields)
+    model.save_model(str(tmp_path / "model.bin"))
+    bytes_ = (tmp_path / "model.bin").read_bytes()
+    (tmp_path / "model.bin").write_bytes(bytes_.replace(b"</s>\0", b"<xx>\0"))  # a dictionary without the end of a line
+    with pytest.raises(ValueError, match="knows no word of document d1 and no end of line"):
+        scores(str(tmp_path / "model.bin"), ["alpha", "nobody"])
 
 
 def test_labels_add_up(model_file):

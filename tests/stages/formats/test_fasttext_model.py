@@ -126,3 +126,24 @@ def test_labels_among_words_are_an_error(lines, tmp_path):
     path.write_bytes(bytes_)
     with pytest.raises(ValueError, match="has labels among its words"):
         read_fasttext_model(path)
+
+
+def test_parts_that_contradict_each_other_are_an_error(lines, tmp_path):
+    _, path = trained(lines, tmp_path, minn=2, maxn=4, quantise={"cutoff": 300})
+    bytes_ = path.read_bytes()
+    first_kept = bytes_.index(struct.pack("<ii", *read_fasttext_model(path).pruned[0].tolist()))
+    for place, value, message in (
+        (8, 11, r"its input matrix is \(300, 10\), not \(300, 11\)"),
+        (40, 3, "buckets or rows that there are not"),
+        (40, 0, "buckets or rows that there are not"),
+        (first_kept, 400, "buckets or rows that there are not"),
+        (first_kept + 4, -1, "buckets or rows that there are not"),
+    ):
+        path.write_bytes(bytes_[:place] + struct.pack("<i", value) + bytes_[place + 4 :])
+        with pytest.raises(ValueError, match=message):
+            read_fasttext_model(path)
+    dense = trained(lines, tmp_path, bucket=0)[1]
+    bytes_ = dense.read_bytes()
+    dense.write_bytes(bytes_[:28] + struct.pack("<i", 2) + bytes_[32:])
+    with pytest.raises(ValueError, match="n-grams but no bucket for them"):
+        read_fasttext_model(dense)
