@@ -172,7 +172,7 @@ def print_documents(rows: Rows, name: str, dropped: bool) -> None:
         lines = []
         for key, value in row.items():
             if isinstance(value, dict):
-                value = ", ".join(f"{k}={v}" for k, v in value.items() if v is not None)
+                value = ", ".join(f"{k}={v:.6g}" if isinstance(v, float) else f"{k}={v}" for k, v in value.items() if v is not None)
             if value not in (None, ""):
                 lines.append(Text.assemble((key, "dim"), f" {value}"))
         if text:
@@ -213,8 +213,8 @@ def training_cost(scale: str) -> dict[str, Any]:
 def print_board(store: Store, pipeline: str) -> Path:
     """Print funnel and leaderboard of a pipeline's last benchmark, and where the page is; return its path."""
     from evaluation.leaderboard import table
-    from flows.terminal import cell, console, print_table
     from flows.funnel import print_funnel
+    from flows.terminal import cell, console, print_table
 
     ref = store.read_ref(pipeline, "default", "leaderboard")
     if ref is None:

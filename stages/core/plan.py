@@ -155,6 +155,8 @@ class Plan:
         chains = [node.name for node in self.nodes if name in node.stage.parts]
         if name not in self and len(chains) == 1:
             return chains[0], dotted
+        if name not in self and chains:
+            raise PlanError(f"plan {self.name} has a step '{name}' in {' and in '.join(chains)}; write {chains[0]}.{dotted}")
         node = self[name]
         sources = [parent for parent in node.inputs if parent.stage.kind == "source"]
         if field_name not in field_names(node.stage.config_type) and len(sources) == 1 and field_name in field_names(sources[0].stage.config_type):

@@ -86,6 +86,9 @@ def test_a_step_is_configured_by_name(corpus):
     assert plan.place("toy_extract.limit_shards") == ("toy_source", "limit_shards"), "a field of the source that the node reads"
     changed = plan.replace({"refined": {"toy_filter.min_length": 9, "toy_cut.length": 1}})
     assert changed.value("refined.toy_filter", "min_length") == 9 and changed.value("refined.toy_cut", "length") == 1
+    again = Plan("twice", [*plan.outputs, chain(plan["toy_extract"], toy.toy_cut.step(), name="other")])
+    with pytest.raises(PlanError, match="step 'toy_cut' in refined and in other; write refined.toy_cut.length"):
+        again.place("toy_cut.length")
     with pytest.raises(ConfigError, match="did you mean 'min_length'"):
         plan.replace({"refined": {"toy_filter.min_lenght": 9}})
     with pytest.raises(ConfigError, match="did you mean 'toy_filter'"):
