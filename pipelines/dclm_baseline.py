@@ -50,7 +50,7 @@ def published_classifier(root: str = "crawl") -> Plan:
 
 def refinedweb(root: str, curated_sources: tuple[str, ...] = ()) -> Node:
     """Everything but the classifier: DCLM's reproduction of RefinedWeb, on which DCLM-Baseline stands."""
-    refined = heuristics(extract.on(list_warcs.on(root=root, name="warcs")), curated_sources)
+    refined = heuristics(extract.on(list_warcs.on(root=root, name="warcs"), utf8_only=True), curated_sources)
     # dedup/bff: --min-ngram-size 13 --max-ngram-size 13 --filtering-threshold 0.8 --fp-rate 0.01 --remove-type old-both
     seen = dedup_ngrams.on(refined, min_n_gram=13, max_n_gram=13, threshold=0.8, false_positive_rate=0.01)
     return remove_paragraphs.on(refined, seen, name="distinct")
@@ -78,7 +78,7 @@ def _best(documents: Node, classifier: Node) -> Node:
 EXACT = ("refined.filter_url", "refined.edit_text", "refined.filter_language", "refined.filter_heuristic", "refined.edit_lines")
 
 SUBSTITUTES = (
-    Substitute("extract", "pages in any charset are read, where DCLM drops what is not UTF-8"),
+    Substitute("extract", "only pages of status 2xx and of HTML or plain text are read, where DCLM asks for neither"),
     Substitute("refined.filter_url", "a small list of words and domains in place of RefinedWeb's; give theirs as `lists`", unless="lists"),
     Substitute("refined.filter_language", "lid.176.ftz, quantised, in place of lid.176.bin; give its path as `model`", unless="model"),
     Substitute("distinct", "one filter for the whole pool, where DCLM has one for each of 10 parts; fixed seeds and order, where it has random ones"),

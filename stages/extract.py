@@ -36,7 +36,7 @@ COLUMNS = {
 DROP_COLUMNS = {**{name: pa.string() for name in ("id", "url", "origin", "drop_reason")}, "detail": DETAIL}
 
 REASONS = (
-    "http_status content_type content_encoding too_large empty_payload no_text duplicate_id extraction_error "
+    "http_status content_type content_encoding too_large empty_payload not_utf8 no_text duplicate_id extraction_error "
     "corrupt_record truncated_record quarantined_crash quarantined_timeout"
 ).split()
 """Every drop_reason of this stage; the last two come from the guard."""
@@ -98,6 +98,8 @@ class Extract:
     """Drop payloads larger than this after decoding; no more than this is ever decoded."""
     min_text_chars: int = 1
     """Drop documents whose text is shorter."""
+    utf8_only: bool = False
+    """Drop pages that are not UTF-8, whatever charset they declare, as DCLM does; False decodes them as a browser would."""
     main_content: bool = True
     """Leave out navigation, headers, footers and the like (resiliparse's rules)."""
 
@@ -250,7 +252,10 @@ def _read_page(record: Record, config: Extract) -> _Page:
     if not payload or payload.isspace():
         raise _Drop("empty_payload", value=len(payload), limit=1)
     mime = _sniff(payload, mime, config)
-    text, charset = _decode_text(payload, CHARSET_PARAMETER.search(declared), mime)
+    if config.utf8_only:
+        text, charset = _decode_utf8(payload), "utf-8"
+    else:
+        text, charset = _decode_text(payload, CHARSET_PARAMETER.search(declared), mime)
     if mime == "text/plain":
         text = text.replace("\r\n", "\n")
     return _Page(text, mime, charset, len(payload))
@@ -353,6 +358,13 @@ def _sniff(payload: bytes, mime: str, config: Extract) -> str:
     if found not in config.content_types:
         raise _Drop("content_type", note=f"{found} (sniffed)")
     return found
+
+
+def _decode_utf8(payload: bytes) -> str:
+    try:
+        return payload.decode()
+    except UnicodeDecodeError as error:
+        raise _Drop("not_utf8", value=error.start, note=f"byte {payload[error.start]:#04x} at {error.start}") from None
 
 
 def _decode_text(payload: bytes, header: re.Match[bytes] | None, mime: str) -> tuple[str, str]:

@@ -197,6 +197,16 @@ def test_charsets(one, text, encoding, header, meta, charset):
     ).replace("_", "")
 
 
+def test_only_utf8(one):
+    """As DCLM reads pages: the declared charset does not matter, the bytes do."""
+    page = html("Grüße " + PROSE)
+    found = one(reply(page.encode(), "text/html; charset=latin1"), utf8_only=True)
+    assert "Grüße" in found.texts[0] and found.documents[0]["charset"] == "utf-8"
+    found = one(reply(page.encode("latin1"), "text/html; charset=latin1"), utf8_only=True)
+    assert found.reasons == ["not_utf8"] and found.drops[0]["detail"]["value"] == page.index("ü")
+    assert found.drops[0]["detail"]["note"].startswith("byte 0xfc at")
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     st.binary(min_size=1, max_size=300),
