@@ -27,7 +27,7 @@ from stages.core.job import Job, JobRunner
 from stages.core.plan import Plan
 from stages.core.stage import Resources
 from stages.core.store import Store
-from stages.core.worker import PULSE
+from stages.core.worker import PULSE, write_pulse
 
 logger = logging.getLogger(__name__)
 
@@ -199,7 +199,7 @@ class LocalPool:
 
     def _give(self, worker: _Worker, task: _Task) -> None:
         worker.task, worker.log_start = task, worker.log.stat().st_size
-        PULSE.pack_into(worker.pulse, 0, -1, time.monotonic())
+        write_pulse(worker.pulse, -1)
         try:
             worker.connection.send(task.job)
         except OSError:

@@ -19,6 +19,7 @@ from typing import Any
 PULSE = struct.Struct("<qd")
 """What a worker last touched (page offset, or minus the batch number) and when (CLOCK_MONOTONIC, one clock for all processes)."""
 
+
 PR_SET_PDEATHSIG = 1
 
 
@@ -28,6 +29,11 @@ def die_with_parent(parent: int) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def write_pulse(pulse: mmap, offset: int) -> None:
+    """Note what is touched and that it is now, in one piece: pack_into would blank the bytes first, and the pool might read them so."""
+    pulse[: PULSE.size] = PULSE.pack(offset, time.monotonic())
 
 
 def serve(connection: Connection, pulse: mmap) -> None:
@@ -47,7 +53,7 @@ def serve(connection: Connection, pulse: mmap) -> None:
     connection.send(("ready",))
 
     def beat(offset: int) -> None:
-        PULSE.pack_into(pulse, 0, offset, time.monotonic())
+        write_pulse(pulse, offset)
 
     def progress(fraction: float, words: str) -> None:
         beat(-1)

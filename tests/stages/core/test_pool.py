@@ -1,10 +1,12 @@
 """Workers may die, hang, raise or eat all memory: the run goes on, and ends with the content of an undisturbed one."""
 
+import mmap
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +14,9 @@ from stages.core.engine import RunFailed, run_plan
 from stages.core.plan import load_plan
 from stages.core.stage import Resources
 from stages.core.store import Store
+from stages.core.worker import PULSE
 
+ROOT = Path(__file__).resolve().parents[3]
 ROWS = [{"id": f"f{i}", "text": f"document number {i}"} for i in range(12)]
 TWO = Resources(workers=2, page_timeout_seconds=1.5, stall_timeout_seconds=30)
 
@@ -118,3 +122,24 @@ def test_a_pool_that_stopped_answers(store, toy):
     pool.close()
     with pytest.raises(JobFailed, match="closed"):
         pool.submit(Job("toy_extract", "s0.jsonl", "t", "k", {})).result(timeout=5)
+
+
+def test_a_pulse_is_never_read_half_written(tmp_path):
+    """A process beats as fast as it can; one that saw the time blank would take its worker for one that stalled long ago."""
+    path = tmp_path / "pulse"
+    path.write_bytes(bytes(PULSE.size))
+    script = (
+        "import mmap, sys\nfrom stages.core.worker import write_pulse\n"
+        "with open(sys.argv[1], 'r+b') as file:\n    pulse = mmap.mmap(file.fileno(), 16)\n"
+        "write_pulse(pulse, 1)\nprint('ready', flush=True)\nwhile True:\n    write_pulse(pulse, 1)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, str(path)], cwd=ROOT, stdout=subprocess.PIPE) as process, open(path, "r+b") as file:
+        try:
+            assert process.stdout.readline() == b"ready\n"
+            pulse = mmap.mmap(file.fileno(), PULSE.size)
+            seen, end = set(), time.monotonic() + 1
+            while time.monotonic() < end:
+                seen.update(PULSE.unpack_from(pulse, 0) for _ in range(1000))
+        finally:
+            process.kill()
+    assert {offset for offset, _ in seen} == {1} and min(since for _, since in seen) > 0
