@@ -1,8 +1,8 @@
-"""Remove the paragraphs and drop the documents that `dedup_ngrams` found to be repeats.
+"""Remove the paragraphs, or other stretches, and drop the documents that `dedup_ngrams` or `dedup_substrings` found to be repeats.
 
-Reads text and the sidecar's keep, drop_reason, value, limit, removed -> text without the removed paragraphs; the drops carry the share
-of n-grams that had been seen and its limit. A paragraph goes with the newline before it, the first of a document has none: what is left
-then begins with a newline, as it does in DCLM. Nothing else changes, and a document without removed paragraphs keeps its bytes.
+Reads text and the sidecar's keep, drop_reason, value, limit, removed -> text without the removed stretches; the drops carry what was
+measured on them and its limit. A paragraph goes with the newline before it, the first of a document has none: what is left then begins
+with a newline, as it does in DCLM. Nothing else changes, and a document from which nothing is removed keeps its bytes.
 Cost: one copy of the text of those batches in which something is removed.
 """
 
@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from stages.core.config import config
 from stages.core.schema import detail_array
@@ -29,7 +30,7 @@ class RemoveParagraphs:
     adds={"text": pa.string()},
 )
 def remove_paragraphs(config: RemoveParagraphs, inputs: Inputs, resources: Resources) -> Callable[[pa.RecordBatch], Verdict]:
-    """Carry out the verdicts of `dedup_ngrams`; ValueError for a verdict that is null or was made on another text."""
+    """Carry out the verdicts of `dedup_ngrams` or `dedup_substrings`; ValueError for a verdict that is null or was made on another text."""
     from stages.kernels.cut import cut, text_column
     from stages.kernels.text_view import text_view
 
@@ -37,7 +38,7 @@ def remove_paragraphs(config: RemoveParagraphs, inputs: Inputs, resources: Resou
         keep, removed = batch.column("keep"), batch.column("removed")
         if keep.null_count:
             bad = batch.column("id").filter(keep.is_null())[0].as_py()
-            raise ValueError(f"remove_paragraphs: the verdict on document {bad} is null; run dedup_ngrams again")
+            raise ValueError(f"remove_paragraphs: the verdict on document {bad} is null; judge the documents again")
         detail = detail_array(len(keep), value=batch.column("value"), limit=batch.column("limit"))
         verdict = Verdict(keep=keep, reason=batch.column("drop_reason"), detail=detail)
         if not len(removed.flatten()):
@@ -46,13 +47,15 @@ def remove_paragraphs(config: RemoveParagraphs, inputs: Inputs, resources: Resou
         spans = _spans(removed, text.offsets, batch.column("id"))
         counters = {"paragraphs_removed": len(spans.starts), "bytes_removed": int((spans.ends - spans.starts).sum())}
         column = text_column(cut(text, spans), batch.column("text").type)
+        if batch.column("text").null_count:  # a null stays one, whatever else is in the batch
+            column = pc.if_else(batch.column("text").is_null(), pa.scalar(None, column.type), column)
         return Verdict(keep=keep, reason=verdict.reason, detail=detail, columns={"text": column}, counters=counters)
 
     return judge
 
 
 def _spans(removed: pa.ListArray, offsets: np.ndarray, ids: pa.Array):
-    """The sidecar's paragraphs, which count from the start of their document, as spans of the batch's bytes."""
+    """The sidecar's stretches, which count from the start of their document, as spans of the batch's bytes."""
     from stages.kernels.cut import Spans
 
     counts = removed.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
@@ -64,6 +67,6 @@ def _spans(removed: pa.ListArray, offsets: np.ndarray, ids: pa.Array):
         row, at = int(rows[wrong][0]), int(np.flatnonzero(wrong)[0])
         raise ValueError(
             f"remove_paragraphs: bytes {flat[at].as_py()} of document {ids[row].as_py()} are not in its {int(offsets[row + 1] - offsets[row])} "
-            "bytes, or not in order; the verdicts were made on another text, so run dedup_ngrams on this one"
+            "bytes, or not in order; the verdicts were made on another text, so judge this one"
         )
     return Spans(np.concatenate(([0], np.cumsum(counts, dtype=np.int64))), starts, ends)

@@ -111,6 +111,12 @@ def test_without_anything_to_remove_the_text_is_left_alone(judge):
     assert judge(batch_of([], [])).keep.to_pylist() == []
 
 
+def test_a_null_text_stays_null_whatever_else_is_in_the_batch(judge):
+    batch = batch_of(["abc", None, ""], [[(0, 1)], [], []])
+    assert judge(batch).columns["text"].to_pylist() == ["bc", None, ""]
+    assert not judge(batch.slice(1)).columns
+
+
 @pytest.mark.parametrize("spans", [[(0, 9)], [(2, 3), (1, 2)], [(0, 2), (1, 3)], [(2, 1)], [(-1, 1)]])
 def test_verdicts_on_another_text_are_refused(judge, spans):
     with pytest.raises(ValueError, match="document d1 are not in its 8 bytes, or not in order; the verdicts were made on another text"):
