@@ -5,7 +5,8 @@
 
 Written: a listing (name, path, size, identity), which is what the fingerprint covers; the place of the files is not part of it. What
 identifies a file of a directory is the sha256 of its bytes; one of Common Crawl, whose archives never change, its path and length.
-Cost: one read of every listed file for its sha256; of a crawl one small request per listed file, at most 10 a second (formats/remote.py).
+Cost: one read of every listed file for its sha256; of a crawl one small request per listed file, at most 10 a second (formats/remote.py), and
+only the first time on a machine: the lengths are remembered.
 """
 
 import difflib
@@ -20,6 +21,7 @@ from urllib.parse import urlsplit
 
 from stages.core.config import config, location
 from stages.core.stage import Inputs, Resources, SourceShard, stage
+from stages.formats.remembered import Remembered
 from stages.formats.remote import Patience, RemoteError, is_remote, open_remote, remote_size
 
 COMMON_CRAWL = ("data.commoncrawl.org", "commoncrawl")
@@ -124,16 +126,17 @@ def _list_crawl(config: ListWarcs, resources: Resources) -> list[SourceShard]:
     if not paths:
         raise ValueError(f"list_warcs: no {config.kind} archive of {config.crawl} matches '{config.pattern}'; check pattern")
     chosen = _choose(config, {path: f"{config.prefix}-{_short(path, config)}" for path in paths})
-    urls = [_url(config, path) for path in chosen.values()]
-    shards = []
-    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as threads:
+    known = Remembered(f"lengths of {config.crawl} {config.kind} at {config.server}")
+    asked = [path for path in chosen.values() if path not in known.value]
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as threads, known:
         try:
-            for (name, path), url, size in zip(chosen.items(), urls, threads.map(remote_size, urls), strict=True):
-                shards.append(SourceShard(name, path, size, path, url))
-                resources.report(len(shards) / len(chosen), name)
+            sizes = threads.map(remote_size, [_url(config, path) for path in asked])
+            for number, (path, size) in enumerate(zip(asked, sizes, strict=True), start=1):
+                known.value[path] = size
+                resources.report(number / len(asked), path)
         except RemoteError as error:
             raise ValueError(f"list_warcs: {error}") from error
-    return shards
+    return [SourceShard(name, path, known.value[path], path, _url(config, path)) for name, path in chosen.items()]
 
 
 def _crawl_paths(config: ListWarcs) -> list[str]:

@@ -151,6 +151,7 @@ def common_crawl(monkeypatch, tmp_path):
     for name, value in fields.items():
         monkeypatch.setenv(f"WINNOW_REMOTE_{name}", str(value))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("TMPDIR", str(tmp_path))  # where the turns of requests are kept
     monkeypatch.setattr(tempfile, "tempdir", None)
     with RoughServer() as server:
@@ -172,10 +173,21 @@ def test_lists_a_crawl_by_path_and_length(common_crawl):
     assert [s.name.partition("-1707")[0] for s in listed(crawl=CRAWL, server=common_crawl.url, source="cc")] == ["cc"] * 3
 
 
-def test_only_the_shards_that_are_listed_are_asked_for(common_crawl):
+def test_lengths_are_asked_for_once(common_crawl):
+    first = listed(crawl=CRAWL, server=common_crawl.url, limit_shards=2)
+    common_crawl.asked.clear()
+    every = listed(crawl=CRAWL, server=common_crawl.url)
+    assert every[:2] == first and [asked.path for asked in common_crawl.asked if asked.method == "HEAD"] == [f"/{every[2].path}"]
+    common_crawl.asked.clear()
+    assert listed(crawl=CRAWL, server=common_crawl.url) == every
+    assert [asked.method for asked in common_crawl.asked] == ["GET"]
+
+
+def test_only_the_shards_that_are_listed_are_asked_for(common_crawl, tmp_path, monkeypatch):
     every = listed(crawl=CRAWL, server=common_crawl.url)
     for fields in ({"limit_shards": 1}, {"sample": 0.8}, {"pattern": r"-00001\.warc"}):
         common_crawl.asked.clear()
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / str(fields)))
         shards = listed(crawl=CRAWL, server=common_crawl.url, **fields)
         assert 0 < len(shards) < 3 and set(shards) < set(every)
         assert sorted(asked.path for asked in common_crawl.asked if asked.method == "HEAD") == sorted(f"/{s.path}" for s in shards)
