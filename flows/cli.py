@@ -33,9 +33,12 @@ KeepText = Annotated[
         help="Keep the text of dropped documents; by default all below 100 GB of input, above it one in a hundred.",
     ),
 ]
-LimitShards = Annotated[int | None, Parameter(name="--limit-shards", help="Only the first so many shards of every source.")]
+LimitShards = Annotated[
+    int | None, Parameter(name="--limit-shards", help="Only the first so many shards of every source; what trains a model stays whole.")
+]
 Sample = Annotated[
-    float | None, Parameter(name="--sample", help="Only this share of every source's shards, chosen by the hash of their names.")
+    float | None,
+    Parameter(name="--sample", help="Only this share of every source's shards, chosen by the hash of their names; what trains a model stays whole."),
 ]
 CORES = os.cpu_count() or 1
 
@@ -64,14 +67,17 @@ def plan(
     PIPELINE is a recipe's name, module:function or file.py:function. --why names the field that changed.
     """
     from flows import terminal
+    from stages.core.engine import refuse_too_large
+    from stages.core.plan import PlanError
     from stages.core.resolve import forecast, resolve
     from stages.core.stage import Resources
 
     made = _planned(pipeline, set_, limit_shards, sample)
     opened = _store(store)
     rows = []
-    resources = Resources(workers=workers)
-    for item in forecast(made, opened, resolve(made, opened, resources), resources):
+    resources = Resources(**_resources(workers, "cpu", None))
+    forecasts = forecast(made, opened, resolve(made, opened, resources), resources)
+    for item in forecasts:
         state = "reused" if item.reused else "will run"
         row = {
             "node": item.name,
@@ -85,6 +91,10 @@ def plan(
         }
         rows.append({**row, "why": "; ".join(item.why)} if why else row)
     terminal.print_table(rows, f"plan {made.name}", json)
+    try:
+        refuse_too_large(forecasts)
+    except PlanError as error:
+        terminal.errors.print(f"a run would refuse this: {error}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command
@@ -335,7 +345,7 @@ def bench(
     quick: bool = False,
     json: Annotated[Path | None, Parameter(name="--json", help="Also write the result to this file.")] = None,
 ) -> None:
-    """Measure something beside a peer or a limit, in one run: extract, kill. The result says what the machine was."""
+    """Measure something beside a peer or a limit, in one run: extract, curation, kill. The result says what the machine was."""
     from flows import benches
 
     benches.run(name, quick, json)
@@ -370,7 +380,19 @@ def _planned(pipeline: str, sets: list[str] | None, limit_shards: int | None, sa
     fields = {name: value for name, value in (("limit_shards", limit_shards), ("sample", sample)) if value is not None}
     if not fields:
         return made
-    return made.replace({node.name: fields for node in made.nodes if node.stage.kind == "source"})
+    return made.replace(dict.fromkeys(_sources(made), fields))
+
+
+def _sources(made: Any) -> list[str]:
+    """The sources whose documents a plan ends with, and not those that merely train one of its models; all where every one does."""
+    found, waiting = set(), list(made.outputs)
+    while waiting:
+        node = waiting.pop()
+        if node.name not in found and node.stage.kind != "artifact":
+            found.add(node.name)
+            waiting += node.inputs
+    every = [node.name for node in made.nodes if node.stage.kind == "source"]
+    return [name for name in every if name in found] or every
 
 
 def _resources(workers: int, device: str, keep_dropped_text: str | None) -> dict[str, Any]:
@@ -467,19 +489,7 @@ def _blame(error: Exception) -> int | None:
 
     if isinstance(error, RunFailed):
         return 1
-    if isinstance(error, (UserError, ConfigError, PlanError, StoreError, LayoutError, FileNotFoundError)):
-        return 2
-    return 2 if isinstance(error, ValueError) and _while_resolving(error) else None
-
-
-def _while_resolving(error: Exception) -> bool:
-    """Say whether a source or a file that a config names was being looked at: what is wrong there is wrong in the command."""
-    from stages.core.resolve import resolve
-
-    frame = error.__traceback__
-    while frame and frame.tb_frame.f_code is not resolve.__code__:
-        frame = frame.tb_next
-    return frame is not None
+    return 2 if isinstance(error, (UserError, ConfigError, PlanError, StoreError, LayoutError, FileNotFoundError)) else None
 
 
 def _leave(code: int, message: str) -> None:

@@ -71,7 +71,7 @@ def _task_of(run: Run, node: Node, outcomes: dict[str, Outcome]) -> Any:
         if outcome.state == "reused":
             return Completed(name="Reused", message=outcome.dataset, data=run.resolved[node.name].fingerprint)
         try:
-            _show(run.plan.name, outcome)
+            _show(run.plan.sql_name, outcome)
         except Exception as error:  # the dataset is committed: an artifact that Prefect refuses must not undo that
             logger.warning("no artifact for %s: %s", node.name, error)
         return run.resolved[node.name].fingerprint

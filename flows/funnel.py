@@ -29,7 +29,7 @@ def print_funnel(store: Store, pipeline: str) -> Rows:
 def print_about(store: Store, plan: Plan) -> None:
     """Print a recipe's funnel beside the published one, and what it substitutes; nothing for a recipe that says nothing of itself."""
     if plan.about.exact or plan.about.substitutes or plan.about.published:
-        rows = print_funnel(store, plan.name)
+        rows = print_funnel(store, plan.sql_name)
         if plan.about.published:
             print_table([beside(rows, item) for item in plan.about.published], f"beside the published funnel: {plan.about.source}")
         else:

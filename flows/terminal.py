@@ -136,4 +136,4 @@ class RunView:
     def say(self, line: str | Text) -> None:
         """Print a line above the bars; words that are not ours come as Text, in which brackets mean nothing."""
         if not self._quiet:
-            self._progress.console.print(line, highlight=False)
+            self._progress.console.print(line, highlight=False, soft_wrap=True)  # in a log one message is one line

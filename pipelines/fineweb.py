@@ -36,17 +36,21 @@ def plan(root: str = "crawl") -> Plan:
     # section 3.4: 5-grams, 112 hash functions in 14 buckets of 8
     signed = sign_minhash.on(good, n_grams=5, num_buckets=14, hashes_per_bucket=8)
     distinct = apply_verdicts.on(good, dedup_minhash.on(good, signed), name="distinct")
-    private = run_datatrove_block.on(distinct, block="datatrove.pipeline.formatters:PIIFormatter", name="anonymous")
+    private = run_datatrove_block.on(distinct, block="datatrove.pipeline.formatters:PIIFormatter", arguments=ONE_ADDRESS, name="anonymous")
     return Plan("fineweb", [private], about=ABOUT)
 
 
+ONE_ADDRESS = '{"email_replacement": "email@example.com", "ip_replacement": "192.0.2.1"}'
+"""datatrove takes several in turn, and which one comes next depends on what the process saw before."""
+
 ABOUT = About(
-    exact=("good.filter_gopher", "good.filter_c4", "good.filter_fineweb", "anonymous"),
+    exact=("good.filter_gopher", "good.filter_c4", "good.filter_fineweb"),
     substitutes=(
         Substitute("extract", "resiliparse in place of trafilatura"),
         Substitute("good.filter_url", "a small list of words and domains in place of datatrove's block lists; give your own as `lists`", unless="lists"),
         Substitute("good.filter_language", "lid.176.ftz, quantised, in place of lid.176.bin; give its path as `model`", unless="model"),
         Substitute("good.filter_gopher", "UAX#29 words in place of spaCy's; quality comes before repetition, so that a drop may bear another reason"),
+        Substitute("anonymous", "one address in place of every other, where datatrove takes several in turn"),
         Substitute("distinct", "the earliest document of a cluster stays, where datatrove keeps one without an order of time"),
     ),
     source="none that could be checked",

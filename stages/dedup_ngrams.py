@@ -11,7 +11,7 @@ drop_reason no_text for a document without any token, which BFF leaves out witho
 threads are random, the result is a function of the documents alone.
 
 Cost: 145 MB/s of text on one core with a filter of 16 MiB, 110 at 1 GiB, most of it segmentation, which `resources.threads` share; one
-thread owns the filter, 350 MB/s at 1 GiB. Without `num_n_grams` up to 1 GiB of text is segmented twice; of more, a sixteenth is.
+thread owns the filter, 350 MB/s at 1 GiB. Without `num_n_grams` up to 16 MiB of text is segmented twice; of more, a sixteenth is.
 Memory: 9.9 bits an n-gram at 1 % false positives, 1.24 GB for 10**9 (some 7 GB of text), and two batches a thread. It is logged, and
 refused if the machine lacks it, before the second pass.
 """
@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 REMOVED = pa.list_(pa.struct([("start", pa.int32()), ("end", pa.int32())]))
 """Paragraphs to cut: bytes of the document's text, ascending."""
 
-COUNTED_BYTES = 2**30
+COUNTED_BYTES = 2**24
 """Up to so much text all n-grams are counted, beyond it those of one document in SAMPLE_ONE_IN."""
 
 SAMPLE_ONE_IN = 16
@@ -64,7 +64,7 @@ class DedupNgrams:
     false_positive_rate: float = 0.01
     """Share of new n-grams that may pass for seen once all are inserted: settles the size of the filter, and is never exceeded silently."""
     num_n_grams: int | None = None
-    """N-grams to make room for; None counts them first (above 1 GiB of text those of 1 document in 16, plus 4 standard errors)."""
+    """N-grams to make room for; None counts them first (above 16 MiB of text those of 1 document in 16, plus 4 standard errors)."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_n_gram <= self.max_n_gram:

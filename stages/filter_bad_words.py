@@ -34,8 +34,11 @@ def read_words(config: FilterBadWords) -> list[str]:
 
     if config.words is None:
         return sorted(SMALL_LIST)
-    with fsspec.open(config.words, encoding="utf-8", mode="rt") as file:
-        words = sorted({line.strip() for line in file} - {""})
+    try:
+        with fsspec.open(config.words, encoding="utf-8", mode="rt") as file:
+            words = sorted({line.strip() for line in file} - {""})
+    except FileNotFoundError:
+        raise ValueError(f"filter_bad_words: there is no list {config.words}; correct `words` or leave it out") from None
     if not words:
         raise ValueError(f"filter_bad_words: {config.words} holds no words; give a file with one a line")
     return words

@@ -5,6 +5,7 @@ The whole document is one line: newlines become spaces. The packaged model is li
 Cost: 150 MB/s a core on English, 70 where every document is in another language, 45 on single lines; fastText itself is not used.
 """
 
+import difflib
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
@@ -73,23 +74,29 @@ def filter_language(config: FilterLanguage, inputs: Inputs, resources: Resources
     """Drop documents whose likeliest language is another one, or this one with too low a probability.
 
     The probability is fastText's, within 2e-5: its own float32 sums are that far from the exact value, these within 1e-6. It is cut at 1.
-    Raises ValueError for a model that is no classifier, or one of another loss.
+    Raises ValueError for a model that is no classifier, one of another loss, and for a language that it does not know.
     """
     from stages.formats.fasttext_model import read_fasttext_model
     from stages.kernels.fasttext_language import classifier, predict
     from stages.kernels.text_view import text_view
 
     model = classifier(read_fasttext_model(model_path(config)))
-    names = pa.array([*(label.removeprefix(LABEL) for label in model.labels), UNDETERMINED], pa.string())
+    known = [label.removeprefix(LABEL) for label in model.labels]
+    if config.language not in known:
+        near = difflib.get_close_matches(config.language, known, n=1, cutoff=0.5)
+        hint = f"; did you mean '{near[0]}'?" if near else f" (it has {len(known)}, such as {', '.join(sorted(known)[:5])})"
+        raise ValueError(f"filter_language: the model knows no language '{config.language}'{hint}")
+    names = pa.array([*known, UNDETERMINED], pa.string())
 
     def judge(batch: pa.RecordBatch) -> Verdict:
-        text = batch.column("text").fill_null("")
+        text = batch.column("text")
         if config.dclm_compat:
-            text = pc.replace_substring(text, "\n", "")
+            whole = text.cast(pa.large_string()).fill_null("")  # of views and dictionaries Arrow replaces nothing
+            text = pc.replace_substring(whole, "\n", "")
         best, score = predict(model, text_view(text))
         score = np.minimum(score, np.float32(1))  # fastText adds 1e-5 to a probability, so a certain one comes out above 1
         if config.dclm_compat:
-            blank = pc.match_substring_regex(batch.column("text").fill_null(""), BLANK).to_numpy(zero_copy_only=False)
+            blank = pc.match_substring_regex(whole, BLANK).to_numpy(zero_copy_only=False)
             best, score = np.where(blank, -1, best), np.where(blank, np.float32(0), score)
         language = names.take(pa.array(best % len(names)))  # -1 is the last
         exact = score.astype(np.float64)

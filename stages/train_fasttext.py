@@ -25,6 +25,9 @@ LABELS = ("__label__hq", "__label__cc")
 LABEL_WORD = re.compile(r"(?<![^ \t\v\f\r\0])__label__[^ \t\v\f\r\0]*")
 """A word of a page that fastText would take for a label of the example; prediction passes over such words as well."""
 
+LEARNT = 0.01
+"""Share of its own examples that a classifier must get right beyond those of the larger label."""
+
 RUN_LINES = 20_000
 """Examples that are sorted in memory at once; sorted runs are merged from disk."""
 
@@ -101,18 +104,20 @@ def train_fasttext(config: TrainFasttext, inputs: Inputs, resources: Resources) 
     finally:
         examples.unlink()
     model.save_model(str(model_file))
-    return Artifact(
-        ("model.bin",),
-        {
-            "num_positives": counts[0],
-            "num_negatives": counts[1],
-            "num_examples_tested": tested,
-            "training_accuracy": round(float(precision), 6),
-            "majority_share": round(max(counts) / sum(counts), 6),
-            "num_words": len(model.get_words()),
-            "labels": sorted(model.get_labels()),
-        },
-    )
+    accuracy, majority = round(float(precision), 6), round(max(counts) / sum(counts), 6)
+    summary = {
+        "num_positives": counts[0],
+        "num_negatives": counts[1],
+        "num_examples_tested": tested,
+        "training_accuracy": accuracy,
+        "majority_share": majority,
+        "num_words": len(model.get_words()),
+        "labels": sorted(model.get_labels()),
+    }
+    if accuracy < majority + LEARNT:
+        told = f"the classifier is right about {accuracy:.1%} of its own examples, and always guessing the larger label would be right about"
+        summary["warnings"] = [f"{told} {majority:.1%}: it learnt next to nothing; raise epoch or lr, or give it more pages"]
+    return Artifact(("model.bin",), summary)
 
 
 def _write_examples(

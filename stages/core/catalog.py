@@ -128,18 +128,27 @@ def _table(rows: list[dict[str, Any]], columns: list[tuple[str, pa.DataType]]) -
 
 
 def _stage_stats(store: Store, manifests: dict[str, tuple[Any, Manifest]]) -> Iterator[dict[str, Any]]:
-    """One row a node, in an order in which every node comes after its inputs."""
+    """One row a node: every node after its inputs, and what merely trains a model after what the pipeline ends with."""
     depth: dict[str, int] = {}
+
+    def inputs_of(name: str) -> list[str]:
+        return [f"{i['stage']}/{i['fingerprint'][:12]}" for i in manifests[name][1].inputs] if name in manifests else []
 
     def depth_of(name: str) -> int:
         if name not in depth:
             depth[name] = 0
-            parents = [f"{i['stage']}/{i['fingerprint'][:12]}" for i in manifests[name][1].inputs] if name in manifests else []
-            depth[name] = 1 + max((depth_of(parent) for parent in parents), default=-1)
+            depth[name] = 1 + max(map(depth_of, inputs_of(name)), default=-1)
         return depth[name]
 
     found = [ref for ref in store.refs() if ref[3].name in manifests]  # another run may have committed one just now
-    found.sort(key=lambda ref: (ref[0], ref[1], depth_of(ref[3].name), ref[2]))
+    made = {name for *_, where in found for name in inputs_of(where.name)}
+    main, waiting = set(), [where.name for *_, where in found if where.name not in made]
+    while waiting:
+        name = waiting.pop()
+        if name not in main:
+            main.add(name)
+            waiting += [parent for parent in inputs_of(name) if parent in manifests and manifests[parent][1].kind != "artifact"]
+    found.sort(key=lambda ref: (ref[0], ref[1], ref[3].name not in main, depth_of(ref[3].name), ref[2]))
     for position, (pipeline, variant, node, where) in enumerate(found):
         m = manifests[where.name][1]
         yield {

@@ -10,6 +10,7 @@ import ast
 import dataclasses
 import difflib
 import inspect
+import re
 import textwrap
 from typing import Any, dataclass_transform
 
@@ -65,8 +66,8 @@ def check_names(config_type: type, fields: dict[str, Any]) -> None:
     for name in fields:
         if name not in valid:
             near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
-            hint = f"did you mean '{near[0]}'?" if near else "it has no such field."
-            raise ConfigError(f"{config_type.__name__}: unknown field '{name}'; {hint} (fields: {', '.join(valid) or 'none'})")
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            raise ConfigError(f"{config_type.__name__}: unknown field '{name}'{hint} (fields: {', '.join(valid) or 'none'})")
 
 
 def identity_fields(value: Any) -> dict[str, Any]:
@@ -92,7 +93,8 @@ def _explain(config_type: type, error: pydantic.ValidationError) -> str:
     for problem in error.errors():
         where = ".".join(str(part) for part in problem["loc"]) or "config"
         if where == "config":  # raised by __post_init__: the message speaks for itself
-            lines.append(f"{config_type.__name__}: {problem['msg'].removeprefix('Value error, ')}")
+            own_name = re.sub(r"(?<!^)(?=[A-Z])", "_", config_type.__name__).lower()
+            lines.append(f"{config_type.__name__}: {problem['msg'].removeprefix('Value error, ').removeprefix(f'{own_name}: ')}")
         elif problem["type"].startswith("missing"):
             lines.append(f"{config_type.__name__}.{where} is required")
         else:

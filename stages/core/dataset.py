@@ -80,7 +80,7 @@ class Dataset:
 
     def batches(self, shard: str, columns: list[str] | None = None, batch_rows: int = 1024) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a shard in order, at most `batch_rows` at a time."""
-        with pq.ParquetFile(self.parquet_file(shard)) as file:
+        with pq.ParquetFile(self.parquet_file(shard), pre_buffer=False) as file:  # or it would hold the whole file
             for batch in file.iter_batches(batch_size=batch_rows, columns=columns):
                 yield batch.replace_schema_metadata(None)
 

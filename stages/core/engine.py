@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import logging
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -75,7 +76,8 @@ class Run:
         refuse_too_large(forecast(self.plan, self.store, self.resolved, self.resources))
         self.journal = RunJournal(self.store, self.plan.name, self.plan.variant)
         self.pool = open_pool(self.plan, self.store, self.resources)
-        self.journal.write("run_started", argv=provenance()["argv"], commit=provenance()["commit"], nodes=[n.name for n in self.plan.nodes])
+        who = {"host": socket.gethostname(), "pid": os.getpid(), "argv": provenance()["argv"], "commit": provenance()["commit"]}
+        self.journal.write("run_started", **who, nodes=[n.name for n in self.plan.nodes])
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: Any) -> None:
@@ -316,7 +318,7 @@ def refuse_too_large(forecasts: list[Forecast]) -> None:
         if not item.reused and item.memory_bytes and item.memory_bytes > machine_bytes():
             raise PlanError(
                 f"{item.name} needs about {item.memory_bytes / 1e9:.1f} GB of memory and this machine has {machine_bytes() / 1e9:.1f} GB; "
-                "use fewer --workers, fewer shards (--limit-shards), or a larger machine"
+                "use fewer --workers, fewer shards (--limit-shards), a config of it that asks for less, or a larger machine"
             )
 
 

@@ -10,6 +10,8 @@ import dataclasses
 import difflib
 import importlib
 import importlib.util
+import inspect
+import pkgutil
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -135,8 +137,10 @@ class Plan:
     def __getitem__(self, name: str) -> Node:
         """Return the node of that name; PlanError names the nearest one."""
         if name not in self._by_name:
-            near = difflib.get_close_matches(name, self._by_name, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"it has: {', '.join(self._by_name)}"
+            steps = {step: f"{node.name}.{step}" for node in reversed(self.nodes) for step in node.stage.parts}
+            near = difflib.get_close_matches(name, [*self._by_name, *steps], n=1)
+            guess = near[0] if near and near[0] in self else steps[near[0]] if near else ""
+            hint = f"did you mean '{guess}'?" if guess else f"it has: {', '.join(self._by_name)}"
             raise PlanError(f"plan {self.name} has no node '{name}'; {hint}")
         return self._by_name[name]
 
@@ -147,7 +151,7 @@ class Plan:
         """Say which field of which node `node.field` means.
 
         The node may be left out before a step of a chain (`filter_language.min_score`), and a field that a node lacks is looked for in
-        the source that it reads (`extract.crawl`). ConfigError if there is no dot, PlanError if there is no such node.
+        the source that it reads (`extract.crawl`). ConfigError if no field is named, PlanError if there is no such node or step.
         """
         name, dot, field_name = dotted.partition(".")
         if not dot:
@@ -158,6 +162,8 @@ class Plan:
         if name not in self and chains:
             raise PlanError(f"plan {self.name} has a step '{name}' in {' and in '.join(chains)}; write {chains[0]}.{dotted}")
         node = self[name]
+        if node.stage.parts:
+            _check_step(node, field_name)
         sources = [parent for parent in node.inputs if parent.stage.kind == "source"]
         if field_name not in field_names(node.stage.config_type) and len(sources) == 1 and field_name in field_names(sources[0].stage.config_type):
             return sources[0].name, field_name
@@ -190,7 +196,10 @@ class Plan:
             _ = self[name]
         made: dict[int, Node] = {}
         for node in self.nodes:
-            config = _changed(node.config, changes.get(node.name, {}))
+            try:
+                config = _changed(node.config, changes.get(node.name, {}))
+            except ConfigError as error:
+                raise ConfigError(f"{node.name}: {error}") from None
             made[id(node)] = Node(node.stage, config, tuple(made[id(parent)] for parent in node.inputs), node.name)
         pairs = tuple((f"{name}.{key}", value) for name, fields in changes.items() for key, value in fields.items())
         ref = self.ref and dataclasses.replace(self.ref, overrides=self.ref.overrides + pairs)
@@ -200,6 +209,11 @@ class Plan:
         """Return the part of the plan that the named nodes need."""
         ref = self.ref and dataclasses.replace(self.ref, until=names)
         return Plan(self.name, [self[name] for name in names], self.variant, ref, self.about)
+
+    @property
+    def sql_name(self) -> str:
+        """What SQL calls the plan: the schema of its views, and the argument of funnel()."""
+        return self.name if self.variant == "default" else f"{self.name}_{self.variant}"
 
     @property
     def recipe(self) -> str:
@@ -215,9 +229,11 @@ def load_plan(ref: PlanRef | str) -> Plan:
     """
     ref = PlanRef(ref) if isinstance(ref, str) else ref
     place, _, function_name = ref.target.partition(":")
-    function = getattr(import_recipe(place), function_name or "plan", None)
+    module = import_recipe(place)
+    function = getattr(module, function_name or "plan", None)
     if function is None:
-        raise PlanError(f"{place} has no function '{function_name or 'plan'}' that returns a plan")
+        there = [name for name, value in vars(module).items() if _makes_plans(value, module)]
+        raise PlanError(f"{place} has no function '{function_name or 'plan'}' that returns a plan (it has: {', '.join(there) or 'none'})")
     plan = function(**ref.arguments)
     if not isinstance(plan, Plan):
         raise PlanError(f"{ref.target} returned a {type(plan).__name__}; it must return a Plan")
@@ -255,7 +271,29 @@ def import_recipe(place: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name and not (module == error.name or module.startswith(error.name + ".")):
             raise
-        raise PlanError(f"there is no pipeline '{place}'; `winnow list pipelines` shows them") from None
+        recipes = [found.name for found in pkgutil.iter_modules(importlib.import_module("pipelines").__path__)]
+        near = difflib.get_close_matches(place, recipes, n=1)
+        hint = f" (did you mean '{near[0]}'?)" if near else ""
+        raise PlanError(f"there is no pipeline '{place}'{hint}; `winnow list pipelines` shows them") from None
+
+
+def _makes_plans(value: Any, module: Any) -> bool:
+    """Say whether something in a module is a function of its own that returns a plan, as far as it tells."""
+    own = inspect.isfunction(value) and value.__module__ == module.__name__
+    return own and value.__annotations__.get("return", Plan) is Plan
+
+
+def _check_step(chain: Node, dotted: str) -> None:
+    """Say how a field of a chain is written where `dotted` is not `step.field`."""
+    step, dot, _ = dotted.partition(".")
+    fields = {name: field_names(stage.config_type) for name, stage in chain.stage.parts.items()}
+    if step in fields and not dot:
+        raise ConfigError(f"--set {chain.name}.{step}: that is a step; write {chain.name}.{step}.field=value (fields: {', '.join(fields[step])})")
+    if step not in fields:
+        near = difflib.get_close_matches(step, fields, n=1)
+        guess = [f"{name}.{step}" for name, names in fields.items() if step in names] or near
+        hint = f"did you mean {' or '.join(f'{chain.name}.{word}' for word in guess)}?" if guess else "write the step before the field"
+        raise PlanError(f"{chain.name}, a chain, has no step '{step}'; {hint} (steps: {', '.join(fields)})")
 
 
 def _changed(config: Any, fields: Mapping[str, Any]) -> Any:

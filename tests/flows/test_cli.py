@@ -42,7 +42,7 @@ def test_reading_verbs(winnow, toy_corpus):
     )
     assert "toy_extract" in winnow("sql", "from funnel('toy')")[1]
     shown = winnow("show", "toy.toy_filter", "--dropped", "--reason", "too_short", "-n", "2")[1]
-    assert "too_short" in shown and "limit=6.0" in shown
+    assert "too_short" in shown and "limit=6" in shown
     assert json.loads(winnow("show", "toy.toy_apply", "-n", "1", "--json")[1])[0]["text"].startswith("doc")
     datasets = [row["dataset"] for row in json.loads(winnow("list", "datasets", "--json")[1]) if row["dataset"].startswith("toy_filter")]
     fields = {row["field"] for row in json.loads(winnow("diff", *datasets, "--json")[1])}
@@ -64,7 +64,13 @@ def test_a_failed_run_is_explained(winnow, tmp_path):
 def test_user_errors_exit_2_and_help(winnow, toy_corpus):
     run_toy(winnow, toy_corpus)
     for words, said in [
-        (["run", "dem"], "no pipeline 'dem'"),
+        (["run", "dem"], "no pipeline 'dem' (did you mean 'demo'?)"),
+        (["run", "dclm_baseline:publshed_classifier"], "(it has: plan, published_classifier)"),
+        (["run", TOY, "--set", "toy_filter.min_length=long"], "toy_filter: ToyFilter.min_length: "),
+        (["run", "gopher", "--set", "filer_gopher.min_words=3"], "did you mean 'good.filter_gopher'"),
+        (["run", "gopher", "--set", "good.filter_gopher=3"], "write good.filter_gopher.field=value"),
+        (["run", "gopher", "--set", "good.min_score=0.7"], "did you mean good.filter_language.min_score?"),
+        (["run", "gopher", "--set", "good.filter_langage.min_score=0.7"], "did you mean good.filter_language?"),
         (["run", TOY, "--set", "toy_filter.min_lenght=3"], "did you mean 'min_length'"),
         (["run", TOY, "--set", "toy_filtre.min_length=3"], "did you mean 'toy_filter'"),
         (["run", TOY, "--set", "nonsense"], "write node.field=value"),
@@ -79,6 +85,7 @@ def test_user_errors_exit_2_and_help(winnow, toy_corpus):
         (["benchmark", "demo", "--seeds", "0"], "needs 1 seed or more"),
         (["run", TOY, "--device", "gpu"], "--device gpu: there are cpu, cuda"),
         (["run", TOY, "--workers", "-1"], "--workers -1: "),
+        (["plan", TOY, "--workers", "-1"], "--workers -1: "),
         (["run", TOY, "--keep-dropped-text", "some"], "keep-dropped-text"),
         (["plan", TOY, "--sample", "0.5"], "unknown field 'sample'"),
         (["serve", "nosuch"], "no pipeline 'nosuch'"),
@@ -167,13 +174,57 @@ def test_a_source_that_finds_nothing_is_the_users(winnow, tmp_path):
     assert code == 2 and "sample is 2.0" in err
 
 
+def test_a_file_that_can_not_be_read_is_the_users_and_names_its_node(winnow, tmp_path):
+    warcs = f"warcs.root={Path(__file__).resolve().parents[2] / 'pipelines' / 'sample' / 'pool'}"
+    for field, words in [("filter_language.model", "there is no model"), ("filter_bad_words.words", "there is no list")]:
+        code, _, err = winnow("plan", "c4", "--set", warcs, "--set", f"clean.{field}={tmp_path / 'nothing'}")
+        assert code == 2 and err.startswith("winnow: clean: ") and words in err and "Traceback" not in err
+
+
+def test_a_plan_says_what_a_run_would_refuse(winnow, toy_corpus, monkeypatch):
+    from stages.core import engine
+
+    run_toy(winnow, toy_corpus)
+    monkeypatch.setattr(engine, "machine_bytes", lambda: 1_000_000)
+    changed = (TOY, "--set", f"toy_source.root={toy_corpus}", "--set", "toy_filter.min_length=8")
+    code, out, err = winnow("plan", *changed, "--json")
+    assert code == 0 and json.loads(out) and "a run would refuse this: toy_filter needs about" in err
+    code, _, err = winnow("run", *changed, "--no-prefect")
+    assert code == 2 and "toy_filter needs about" in err
+
+
+def test_a_variant_shows_its_own_funnel(winnow, toy_corpus, tmp_path):
+    recipe = tmp_path / "recipe.py"
+    recipe.write_text(
+        f"import sys; sys.path.insert(0, {str(Path(TOY).parent)!r})\nimport toy\nfrom stages.core.about import About\nfrom stages.core.plan import Plan\n"
+        "def plan(length=5, variant='default'):\n"
+        f"    long = toy.toy_filter.on(toy.toy_extract.on(toy.toy_source.on(root={str(toy_corpus)!r})), min_length=length)\n"
+        "    return Plan('mine', [long], variant=variant, about=About(exact=('toy_filter',)))\n"
+        "def strict():\n    return plan(99, 'strict')\n"
+    )
+    dropped = {}
+    for function in ("plan", "strict"):
+        code, out, _ = winnow("run", f"{recipe}:{function}", "--no-prefect", "--workers", "0")
+        line = next(line for line in out.partition("funnel")[2].splitlines() if line.split()[:1] == ["toy_filter"])
+        dropped[function] = int(line.split()[4])
+        assert code == 0
+    assert dropped["plan"] < dropped["strict"] == 40
+
+
 def test_sample_and_limit_shards_go_to_the_sources():
-    from flows.cli import _planned
+    from flows.cli import _planned, _sources
+    from stages.core.plan import Plan
 
     made = _planned("demo", None, 3, 0.5)
-    sources = [node for node in made.nodes if node.stage.kind == "source"]
-    assert sources and {(node.config.limit_shards, node.config.sample) for node in sources} == {(3, 0.5)}
-    assert dict(made.ref.overrides)[f"{sources[0].name}.sample"] == 0.5
+    asked = {node.name: (node.config.limit_shards, node.config.sample) for node in made.nodes if node.stage.kind == "source"}
+    whole = asked.pop("positives")
+    assert whole == (None, 1.0), "they train the classifier: a share of them would be another classifier, or none"
+    assert asked.keys() >= {"pool"} and set(asked.values()) == {(3, 0.5)}
+    assert dict(made.ref.overrides)["pool.sample"] == 0.5
+    crawl = _planned("dclm_baseline", None, None, 0.01)
+    assert {node.name: node.config.sample for node in crawl.nodes if node.stage.kind == "source"} == {"warcs": 0.01, "positives": 1.0, "negatives": 1.0}
+    trained = Plan("trained", [crawl["classifier"]])
+    assert _sources(trained) == ["positives", "negatives"], "all, where nothing else is there"
 
 
 def test_text_of_the_dropped_is_kept_as_asked(winnow, toy_corpus, tmp_path):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.core.stage import Inputs, Resources
-from stages.filter_bad_words import FilterBadWords, filter_bad_words
+from stages.filter_bad_words import FilterBadWords, filter_bad_words, read_words
 from tests.stages.datatrove_peer import decide, real_documents
 
 WORDS = ("darn", "s&m", "hot dog", "dog", "g-spot", "🖕", "été", "2 cups (1)")
@@ -92,3 +92,8 @@ def test_the_list_and_not_its_place_makes_the_fingerprint(listed, tmp_path):
     (tmp_path / "more").write_text("more\n" + "\n".join(WORDS))
     one, other, more = (filter_bad_words.identity(FilterBadWords(words=str(p))) for p in (listed, tmp_path / "other", tmp_path / "more"))
     assert one == other != more
+
+
+def test_a_list_that_is_not_there(tmp_path):
+    with pytest.raises(ValueError, match="there is no list .*; correct `words` or leave it out"):
+        read_words(FilterBadWords(words=str(tmp_path / "nope")))

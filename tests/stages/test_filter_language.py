@@ -1,4 +1,6 @@
+import random
 import string
+from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pytest
@@ -117,3 +119,32 @@ def test_another_model_and_one_that_is_none(tmp_path):
     (tmp_path / "page.html").write_text("<html>404</html>")
     with pytest.raises(ValueError, match="is no fastText model"):
         judge(texts, model=str(tmp_path / "page.html"))
+
+
+@pytest.mark.parametrize("dclm_compat", [False, True])
+def test_every_kind_of_string_column(dclm_compat):
+    texts = [*TEXTS.values(), "", None, "a\nb", "?!"]
+    want = judge(texts, dclm_compat=dclm_compat)
+    column = pa.array(texts, pa.string())
+    stage = filter_language(FilterLanguage(dclm_compat=dclm_compat), Inputs(), Resources())
+    for other in (column.cast(pa.large_string()), pa.array(texts, pa.string_view()), column.dictionary_encode()):
+        found = stage(pa.record_batch({"text": other}))
+        assert found.keep.equals(want.keep) and found.columns == want.columns
+
+
+def test_threads_may_share_what_was_made():
+    rng = random.Random(0)
+    texts = ["".join(rng.choices("abcdefgh  ", k=300)) for _ in range(1600)]  # words enough that they drive one another out of the cache
+    batches = [pa.record_batch({"text": texts[start : start + 400]}) for start in range(0, 1600, 400)]
+    stage = filter_language(FilterLanguage(), Inputs(), Resources())
+    want = [stage(batch).columns for batch in batches]
+    with ThreadPoolExecutor(4) as pool:
+        for number, verdict in enumerate(pool.map(lambda k: stage(batches[k % 4]), range(24))):
+            assert verdict.columns == want[number % 4]
+
+
+def test_a_language_that_the_model_does_not_know():
+    with pytest.raises(ValueError, match=r"knows no language 'qqq' \(it has 176"):
+        filter_language(FilterLanguage(language="qqq"), Inputs(), Resources())
+    with pytest.raises(ValueError, match="did you mean 'en'"):
+        filter_language(FilterLanguage(language="eng"), Inputs(), Resources())

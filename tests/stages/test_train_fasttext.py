@@ -65,6 +65,13 @@ def test_separates_the_labels_and_says_what_it_saw(tmp_path):
     assert asked > 80 and right / asked > 0.9
 
 
+def test_a_classifier_that_learns_nothing_says_so(tmp_path):
+    summary, _ = train(tmp_path / "well")
+    assert "warnings" not in summary
+    summary, _ = train(tmp_path / "badly", epoch=1, lr=1e-6)
+    assert "learnt next to nothing; raise epoch or lr" in summary["warnings"][0]
+
+
 def test_defaults_are_dclms():
     defaults = TrainFasttext()
     assert (defaults.word_n_grams, defaults.lr, defaults.dim, defaults.epoch, defaults.min_count) == (2, 0.1, 100, 5, 1)

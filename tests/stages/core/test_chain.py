@@ -89,7 +89,16 @@ def test_a_step_is_configured_by_name(corpus):
     again = Plan("twice", [*plan.outputs, chain(plan["toy_extract"], toy.toy_cut.step(), name="other")])
     with pytest.raises(PlanError, match="step 'toy_cut' in refined and in other; write refined.toy_cut.length"):
         again.place("toy_cut.length")
-    with pytest.raises(ConfigError, match="did you mean 'min_length'"):
+    for words, kind, said in [
+        ("refined.toy_filter", ConfigError, r"that is a step; write refined\.toy_filter\.field=value \(fields: min_length"),
+        ("refined.min_length", PlanError, r"did you mean refined\.toy_filter\.min_length\?"),
+        ("refined.toy_fliter.min_length", PlanError, r"did you mean refined\.toy_filter\?"),
+        ("refined.nothing.x", PlanError, r"write the step before the field \(steps: toy_filter, toy_blank, toy_cut\)"),
+        ("toy_fliter.min_length", PlanError, r"did you mean 'refined\.toy_filter'\?"),
+    ]:
+        with pytest.raises(kind, match=said):
+            plan.place(words)
+    with pytest.raises(ConfigError, match="refined: ToyFilter: unknown field 'min_lenght'; did you mean 'min_length'"):
         plan.replace({"refined": {"toy_filter.min_lenght": 9}})
     with pytest.raises(ConfigError, match="did you mean 'toy_filter'"):
         plan.replace({"refined": {"toy_filtr.min_length": 9}})

@@ -69,6 +69,15 @@ def test_a_forecast_scales_the_last_run_of_a_stage(store, toy):
     assert told["toy_extract"].reused and told["toy_extract"].file_bytes == made["toy_extract"].manifest.file_bytes
 
 
+def test_a_forecast_goes_by_the_largest_run_of_a_stage(store, toy):
+    large = run_plan(load_plan(toy()), store, INLINE)["toy_filter"].manifest
+    few = load_plan(toy(toy_source__limit_shards=1))
+    assert run_plan(few, store, INLINE)["toy_filter"].manifest.rows_in < large.rows_in
+    plan = load_plan(toy(toy_filter__min_length=6))
+    told = {f.name: f for f in forecast(plan, store, resolve(plan, store, INLINE), INLINE)}
+    assert told["toy_filter"].file_bytes == large.file_bytes and told["toy_filter"].seconds == large.seconds
+
+
 def test_what_the_machine_can_not_hold_is_refused_before_anything_runs(store, toy, monkeypatch):
     run_plan(load_plan(toy()), store, INLINE)
     monkeypatch.setattr(engine, "machine_bytes", lambda: 1_000_000)
