@@ -68,15 +68,17 @@ def filter_fineweb(config: FilterFineweb, inputs: Inputs, resources: Resources) 
         if config.max_newlines_per_word is not None:
             ratio = share(counts.newlines, counts.heads)  # never too low, as words are at least so many
             doubtful = np.flatnonzero(rules.passed & (ratio > config.max_newlines_per_word))
-            ratio[doubtful] = counts.newlines[doubtful] / _count_words(batch.column("text").take(pa.array(doubtful)))
+            ratio[doubtful] = share(counts.newlines[doubtful], _count_words(batch.column("text"), doubtful))
             rules.at_most("list_ratio", ratio, config.max_newlines_per_word)
         return rules.verdict()
 
     return judge
 
 
-def _count_words(texts: pa.Array) -> np.ndarray:
+def _count_words(texts: pa.Array, rows: np.ndarray) -> np.ndarray:
     from stages.kernels.text_view import text_view
     from stages.kernels.uax29 import segment_uax29
 
-    return np.diff(segment_uax29(text_view(texts)).bounds)
+    if texts.type == pa.string_view():
+        texts = texts.cast(pa.large_string())  # Arrow takes no rows of views
+    return np.diff(segment_uax29(text_view(texts.take(pa.array(rows)))).bounds)

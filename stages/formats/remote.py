@@ -365,7 +365,7 @@ def _retry_after(value: str | None) -> float | None:
     """Seconds that a Retry-After header asks for, given as such or as a date; None if it says nothing."""
     if value is None:
         return None
-    if value.strip().isdigit():
+    if value.strip().isdecimal():
         return float(value)
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())

@@ -103,13 +103,6 @@ def edit_lines(
     return Edited(Text(data[: offsets[-1]], offsets), dropped, sentences, dict(zip(COUNTED, counts.tolist(), strict=True)))
 
 
-def count_sentences(text: Text) -> np.ndarray:
-    """Count the sentences of every document, int64[n]: one at least."""
-    found = np.zeros(len(text), np.int64)
-    _count_all(text.data, text.offsets, sentence_terminals(), character_classes(), lower_case(), _abbreviations(), found)
-    return found
-
-
 @cache
 def _phrases() -> tuple[Trie, np.ndarray]:
     automaton = build_automaton(PHRASES)  # none ends another one, so that a node says all that ends there
@@ -329,12 +322,6 @@ def _sentences(data, low, high, terminals, classes, lower, short):
                 pending = False
         i += width
     return count
-
-
-@njit(nogil=True, cache=True)
-def _count_all(data, offsets, terminals, classes, lower, short, found):
-    for doc in range(len(found)):
-        found[doc] = _sentences(data, offsets[doc], offsets[doc + 1], terminals, classes, lower, short)
 
 
 @njit(nogil=True, cache=True)

@@ -11,6 +11,7 @@ The document is copied once and edited in place: every edit only removes. 130 MB
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numba import njit
@@ -25,8 +26,6 @@ RULES = ("uppercase", "digits", "counter", "short", "phrase", "suffix", "prefix"
 
 ANY = -1
 """In a phrase: stands for any one character."""
-
-_COUNTED = "likes shares comments retweets reposts quotes bookmarks upvotes downvotes downloads views followers".split()
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def edit_lines(
     offsets = np.zeros(n + 1, np.int64)
     words = np.zeros((n, 2), np.int64)
     lines, gone = np.zeros((n, len(RULES)), np.int32), np.zeros((n, len(RULES)), np.int32)
-    counted = make_phrases(_COUNTED, False)
+    counted = _counted()
     _edit(
         text.data,
         text.offsets,
@@ -118,6 +117,11 @@ def edit_lines(
         gone,
     )
     return Edited(Text(data[: offsets[-1]], offsets), bool(offsets[-1] < len(data)), words, lines, gone)
+
+
+@cache
+def _counted() -> Phrases:
+    return make_phrases("likes shares comments retweets reposts quotes bookmarks upvotes downvotes downloads views followers".split(), False)
 
 
 @njit(nogil=True, cache=True)

@@ -15,6 +15,7 @@ Sums are in float64, in the order of the words; fastText's are in float32, and i
 """
 
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,7 +57,7 @@ EOS, PREFIX = np.frombuffer(END_OF_LINE, np.uint8), np.frombuffer(LABEL_PREFIX, 
 
 @dataclass(frozen=True)
 class Collapsed:
-    """A classifier of two labels, ready to score; not to be used by two threads at once, because of its cache."""
+    """A classifier of two labels, ready to score; threads wait for one another, because of its cache."""
 
     rows: np.ndarray
     """float32[words + buckets], log odds that a row adds before the mean is taken."""
@@ -70,6 +71,7 @@ class Collapsed:
     cache: np.ndarray = field(repr=False)
     """uint64[slots, 4]: a word of at most 15 bytes in two numbers, filled up with zeros; its hash << 32 | entry + 1; unused. It is kept in the slot that
     its bytes choose, until another comes; what is kept is what would be found again, so that no score depends on it."""
+    lock: Lock = field(default_factory=Lock, repr=False)
 
 
 def why_not_collapsible(model: "FasttextModel") -> str | None:
@@ -110,23 +112,24 @@ def collapse(model: "FasttextModel", label: str) -> Collapsed:
 def score(collapsed: Collapsed, text: Text) -> np.ndarray:
     """Return the probability of the label for every document, float32[n] in [0, 1]; NaN where no word and no n-gram has a row."""
     scores = np.empty(len(text), np.float32)
-    _score(
-        text.data,
-        text.offsets,
-        BYTES,
-        STRIPPED,
-        EOS,
-        PREFIX,
-        collapsed.words.data,
-        collapsed.words.offsets,
-        collapsed.table,
-        collapsed.rows,
-        collapsed.num_words,
-        np.zeros(collapsed.n_grams, np.uint64),
-        np.uint64(collapsed.bucket),
-        collapsed.cache,
-        scores,
-    )
+    with collapsed.lock:
+        _score(
+            text.data,
+            text.offsets,
+            BYTES,
+            STRIPPED,
+            EOS,
+            PREFIX,
+            collapsed.words.data,
+            collapsed.words.offsets,
+            collapsed.table,
+            collapsed.rows,
+            collapsed.num_words,
+            np.zeros(collapsed.n_grams, np.uint64),
+            np.uint64(collapsed.bucket),
+            collapsed.cache,
+            scores,
+        )
     return scores
 
 

@@ -14,6 +14,7 @@ Words are added up in float64; fastText adds row by row in float32, from which i
 """
 
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,7 +46,7 @@ EOS, PREFIX = np.frombuffer(END_OF_LINE, np.uint8), np.frombuffer(LABEL_PREFIX, 
 
 @dataclass(frozen=True)
 class Classifier:
-    """A model ready to predict; not to be used by two threads at once, because of its cache."""
+    """A model ready to predict; threads wait for one another, because of its cache."""
 
     labels: list[str]
     rows: np.ndarray
@@ -70,6 +71,7 @@ class Classifier:
     """uint64[slots, 5], bytes of a word and number of its rows; zeros are free."""
     sums: np.ndarray = field(repr=False)
     """float32[slots, dim]."""
+    lock: Lock = field(default_factory=Lock, repr=False)
 
 
 def classifier(model: "FasttextModel") -> Classifier:
@@ -117,27 +119,28 @@ def predict(made: Classifier, text: Text) -> tuple[np.ndarray, np.ndarray]:
     """
     best, probabilities = np.empty(len(text), np.int32), np.empty(len(text), np.float32)
     means, counts = np.empty((len(text), made.rows.shape[1]), np.float32), np.empty(len(text), np.int64)
-    _mean_rows(
-        text.data,
-        text.offsets,
-        SEPARATORS,
-        EOS,
-        PREFIX,
-        made.words.data,
-        made.words.offsets,
-        made.table,
-        made.rows,
-        made.num_words,
-        made.minn,
-        made.maxn,
-        made.bucket,
-        made.kept_bits,
-        made.kept_rows,
-        made.keys,
-        made.sums,
-        means,
-        counts,
-    )
+    with made.lock:
+        _mean_rows(
+            text.data,
+            text.offsets,
+            SEPARATORS,
+            EOS,
+            PREFIX,
+            made.words.data,
+            made.words.offsets,
+            made.table,
+            made.rows,
+            made.num_words,
+            made.minn,
+            made.maxn,
+            made.bucket,
+            made.kept_bits,
+            made.kept_rows,
+            made.keys,
+            made.sums,
+            means,
+            counts,
+        )
     if len(made.children):
         _descend(means, counts, made.output, made.children, best, probabilities)
     else:

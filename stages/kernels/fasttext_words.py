@@ -18,11 +18,6 @@ LABEL_PREFIX = b"__label__"
 """What an unknown word begins with if it is a label. A model file does not record another prefix."""
 
 
-def fnv_hash(word: bytes) -> int:
-    """Return fastText's hash of a word, 0 to 2**32 - 1."""
-    return int(_hash(np.frombuffer(word, np.uint8), 0, len(word)))
-
-
 def read_entries(data: np.ndarray, start: int, count: int) -> tuple[Text, np.ndarray, np.ndarray, int]:
     """Read `count` entries (bytes, NUL, int64, int8) from `data` (uint8) at `start`.
 

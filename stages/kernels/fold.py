@@ -13,7 +13,7 @@ from stages.kernels.unicode import character_classes, lower_case
 def fold_text(text: Text) -> Text:
     """Return the folded documents in a buffer of their own."""
     span = int(text.offsets[-1] - text.offsets[0])
-    data = np.empty(span + span // 2 + 4, np.uint8)  # two bytes become three at worst (U+023A)
+    data = np.empty(2 * span, np.uint8)  # two bytes become three at worst (U+023A), a byte that is no UTF-8 two; unwritten pages cost nothing
     offsets = np.zeros(len(text) + 1, np.int64)
     _fold(text.data, text.offsets, character_classes(), lower_case(), data, offsets)
     return Text(data[: offsets[-1]], offsets)

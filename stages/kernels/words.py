@@ -26,10 +26,6 @@ class Words:
 
     bounds: np.ndarray
     """int64[n + 1]."""
-    starts: np.ndarray
-    """int64[words], first byte of the word in Text.data."""
-    ends: np.ndarray
-    """int64[words], byte after the last."""
     lower_hashes: np.ndarray
     """uint64[words], of their lower case."""
 
@@ -38,11 +34,9 @@ def segment_words(text: Text) -> Words:
     """Find the words of every document of `text`."""
     span = int(text.offsets[-1] - text.offsets[0])
     most = span // 2 + len(text) + 1  # a word and a separator take two bytes; pages of np.empty that stay unwritten cost nothing
-    starts, ends, lower_hashes = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.uint64)
-    bounds = np.zeros(len(text) + 1, np.int64)
-    _segment(text.data, text.offsets, character_classes(), lower_case(), bounds, starts, ends, lower_hashes)
-    count = bounds[-1]
-    return Words(bounds, starts[:count], ends[:count], lower_hashes[:count])
+    bounds, lower_hashes = np.zeros(len(text) + 1, np.int64), np.empty(most, np.uint64)
+    _segment(text.data, text.offsets, character_classes(), lower_case(), bounds, lower_hashes)
+    return Words(bounds, lower_hashes[: bounds[-1]])
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -55,7 +49,7 @@ def _mix(h):
 
 
 @njit(nogil=True, cache=True)
-def _segment(data, offsets, classes, lower, bounds, starts, ends, lower_hashes):
+def _segment(data, offsets, classes, lower, bounds, lower_hashes):
     word = 0
     for doc in range(len(offsets) - 1):
         i, end = offsets[doc], offsets[doc + 1]
@@ -80,14 +74,13 @@ def _segment(data, offsets, classes, lower, bounds, starts, ends, lower_hashes):
             if kind == 1 or kind == 2 or kind == 3:
                 if not inside:
                     inside, h = True, SEED
-                    starts[word] = i
                 h = (h ^ np.uint64(lower[c])) * PRIME
             elif inside:
                 inside = False
-                ends[word], lower_hashes[word] = i, _mix(h)
+                lower_hashes[word] = _mix(h)
                 word += 1
             i += width
         if inside:
-            ends[word], lower_hashes[word] = end, _mix(h)
+            lower_hashes[word] = _mix(h)
             word += 1
         bounds[doc + 1] = word

@@ -1,7 +1,10 @@
+import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stages.core.stage import Inputs, Resources
 from stages.filter_fineweb import FilterFineweb, filter_fineweb
 from tests.stages.datatrove_peer import decide, judge, random_documents, real_documents, words_of
 
@@ -94,3 +97,19 @@ def test_stop_chars():
 def test_null_and_no_rows():
     assert judge(filter_fineweb, [None], **OFF)[0] == ["empty"]
     assert judge(filter_fineweb, [])[0] == []
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())])
+def test_every_kind_of_string_column(kind):
+    texts = ["a b c d\nb", "a\nb\nc", None, "中文\n中文中文中文"]
+    column = pa.array(texts, pa.string()).dictionary_encode() if pa.types.is_dictionary(kind) else pa.array(texts, kind)
+    stage = filter_fineweb(FilterFineweb(**OFF | {"max_newlines_per_word": 0.3}), Inputs(), Resources())
+    assert stage(pa.record_batch({"text": column})).keep.to_pylist() == [True, False, False, True]
+
+
+@pytest.mark.filterwarnings("error")
+def test_no_word_but_bytes_that_are_not_utf8():
+    """A lone byte 85 is no white space among lines, and is white space (U+0085) among words."""
+    column = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(np.array([0, 3], np.int32)), pa.py_buffer(b"\x85\n\x85")])
+    stage = filter_fineweb(FilterFineweb(**OFF | {"max_newlines_per_word": 0.3}), Inputs(), Resources())
+    assert stage(pa.record_batch({"text": column})).detail.to_pylist() == [{"value": 1.0, "limit": 0.3, "kept_id": None, "note": None}]

@@ -37,6 +37,11 @@ def read(server, *script, expected=SIZE, patience=QUICK, path="/o"):
         return file.read()
 
 
+@pytest.mark.parametrize("wait", ["\u00b2", "soon", "-1", ""])
+def test_a_retry_after_that_says_nothing_is_passed_over(server, wait):
+    assert read(server, Answer(503, {"Retry-After": wait})) == CONTENT
+
+
 def test_a_good_server_is_asked_once_and_told_who_asks(server):
     assert read(server) == CONTENT == read(server, expected=None)
     assert server.ranges("/o") == ["", ""]

@@ -1,9 +1,10 @@
+import numpy as np
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.kernels.fold import fold_text
-from stages.kernels.text_view import text_view
+from stages.kernels.text_view import Text, text_view
 
 TEXTS = st.lists(
     st.none()
@@ -21,3 +22,19 @@ def test_against_lower_and_split(texts, skip):
     assert [
         folded.data[a:b].tobytes().decode() for a, b in zip(folded.offsets, folded.offsets[1:], strict=False)
     ] == want
+
+
+@settings(deadline=None)
+@given(st.lists(st.binary(max_size=8) | st.sampled_from([b"\x80" * 40, b"\xc8\xba" * 20, b"\xff \xe2"]), max_size=4))
+def test_bytes_that_are_not_utf8_have_room(texts):
+    """Read as the characters of their numbers, they become two bytes each."""
+    offsets = np.cumsum([0, *map(len, texts)])
+    folded = fold_text(Text(np.frombuffer(b"".join(texts), np.uint8), offsets))
+    assert len(folded.data) == folded.offsets[-1] <= 2 * offsets[-1]
+    alone = [fold_text(Text(np.frombuffer(text, np.uint8), np.array([0, len(text)]))).data.tobytes() for text in texts]
+    assert folded.data.tobytes() == b"".join(alone)
+
+
+def test_bytes_that_are_not_utf8():
+    folded = fold_text(Text(np.frombuffer(b"\x80 \xff", np.uint8), np.array([0, 3])))
+    assert folded.data.tobytes().decode() == "\x80 \xff"

@@ -47,13 +47,10 @@ def words_of(text):
 @given(TEXTS, st.integers(0, 2))
 def test_against_the_plain_twin(texts, skip):
     column = pa.array(texts, pa.string()).slice(skip)
-    text = text_view(column)
-    words = segment_words(text)
+    words = segment_words(text_view(column))
     for doc, value in enumerate(column.to_pylist()):
         want = words_of(value or "")
         mine = slice(words.bounds[doc], words.bounds[doc + 1])
-        spans = zip(words.starts[mine], words.ends[mine], strict=True)
-        assert [text.data[a:b].tobytes().decode() for a, b in spans] == want
         assert words.lower_hashes[mine].tolist() == [word_hash("".join(c.lower()[0] for c in w)) for w in want]
 
 
@@ -67,4 +64,4 @@ def test_bytes_that_are_not_utf8_stay_inside_their_document():
         pa.string(), 2, [None, pa.py_buffer(np.array([0, 2, 4], np.int32).tobytes()), pa.py_buffer(b"a\xf0ab")]
     )
     words = segment_words(text_view(broken))
-    assert words.bounds[-1] == len(words.ends) and words.ends.max() <= 4
+    assert words.bounds.tolist() == [0, 1, 2] and words.lower_hashes.tolist() == [word_hash("að"), word_hash("ab")]
