@@ -23,7 +23,7 @@ from stages.filter_language import filter_language
 from stages.filter_url import filter_url
 from stages.import_fasttext import import_fasttext
 from stages.list_warcs import list_warcs
-from stages.remove_paragraphs import remove_paragraphs
+from stages.remove_spans import remove_spans
 from stages.score_fasttext import score_fasttext
 from stages.select import select
 from stages.train_fasttext import train_fasttext
@@ -54,7 +54,7 @@ def refinedweb(root: str, curated_sources: tuple[str, ...] = ()) -> Node:
     refined = heuristics(extract.on(list_warcs.on(root=root, name="warcs"), utf8_only=True), curated_sources)
     # dedup/bff: --min-ngram-size 13 --max-ngram-size 13 --filtering-threshold 0.8 --fp-rate 0.01 --remove-type old-both
     seen = dedup_ngrams.on(refined, min_n_gram=13, max_n_gram=13, threshold=0.8, false_positive_rate=0.01)
-    return remove_paragraphs.on(refined, seen, name="distinct")
+    return remove_spans.on(refined, seen, name="distinct")
 
 
 def heuristics(pages: Node, curated_sources: tuple[str, ...] = (), name: str = "refined") -> Node:
@@ -82,7 +82,10 @@ SUBSTITUTES = (
     Substitute("extract", "only pages of status 2xx and of HTML or plain text are read, where DCLM asks for neither"),
     Substitute("refined.filter_url", "a small list of words and domains in place of RefinedWeb's; give theirs as `lists`", unless="lists"),
     Substitute("refined.filter_language", "lid.176.ftz, quantised, in place of lid.176.bin; give its path as `model`", unless="model"),
-    Substitute("distinct", "one filter for the whole pool, where DCLM has one for each of 10 parts; fixed seeds and order, where it has random ones"),
+)
+
+ONE_FILTER = Substitute(
+    "distinct", "one filter for the whole pool, where DCLM has one for each of 10 parts; fixed seeds and order, where it has random ones"
 )
 
 TRAINED_HERE = Substitute(
@@ -94,16 +97,13 @@ TRAINED_HERE = Substitute(
 SCORED = Published(("baseline",), 0.10)
 
 
-def about(*more: Published | Substitute) -> About:
-    """What is exact, what is not, and the funnel to compare with; `more` for what a recipe adds to RefinedWeb."""
-    refined = (
-        Published(("refined.filter_language",), 0.413),
-        Published(("refined.filter_heuristic", "refined.edit_lines"), 0.479),
-        Published(("distinct",), 0.753),
-    )
+def about(*more: Published | Substitute, deduplicated: bool = True) -> About:
+    """What is exact, what is not, and the funnel to compare with; `more` for what a recipe adds. `deduplicated`: by DCLM's Bloom filter."""
+    refined = (Published(("refined.filter_language",), 0.413), Published(("refined.filter_heuristic", "refined.edit_lines"), 0.479))
+    bloom = (Published(("distinct",), 0.753),) if deduplicated else ()
     return About(
         EXACT,
-        (*SUBSTITUTES, *[item for item in more if isinstance(item, Substitute)]),
-        (*refined, *[item for item in more if isinstance(item, Published)]),
+        (*SUBSTITUTES, *((ONE_FILTER,) if deduplicated else ()), *[item for item in more if isinstance(item, Substitute)]),
+        (*refined, *bloom, *[item for item in more if isinstance(item, Published)]),
         "a run by others on the pool of 400M-1x, 439.0 M documents (mlfoundations/dclm, issue 120)",
     )

@@ -5,7 +5,7 @@ Source: mlfoundations/dclm, dedup/bff (Li et al. 2024). Documents are gone throu
 the n-grams of any other are inserted at once, so a repeat within the same document is found as well. A document of which more than
 `threshold` of all n-grams had been seen is dropped whole. Paragraphs of fewer than `min_n_gram` tokens have no n-grams and stay.
 
-Reads id, text -> writes verdicts for `remove_paragraphs`: drop_reason duplicate_n_grams, value the share of the document's n-grams that
+Reads id, text -> writes verdicts for `remove_spans`: drop_reason duplicate_n_grams, value the share of the document's n-grams that
 had been seen (null if it has none), limit the threshold, and `removed`, the stretches of bytes to cut from a document that stays; and
 drop_reason no_text for a document without any token, which BFF leaves out without a word. Unlike BFF, whose seeds, file order and
 threads are random, the result is a function of the documents alone.
@@ -18,9 +18,7 @@ refused if the machine lacks it, before the second pass.
 
 import logging
 import math
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +28,7 @@ import pyarrow as pa
 from stages.core.config import config
 from stages.core.dataset import Dataset
 from stages.core.memory import machine_bytes
+from stages.core.ordered import in_order, shard_batches
 from stages.core.schema import VERDICT, schema_of
 from stages.core.stage import Inputs, Resources, stage
 
@@ -100,7 +99,7 @@ def dedup_ngrams(config: DedupNgrams, inputs: Inputs, resources: Resources) -> I
     bloom = _make_filter(config, room, resources)
     totals = dict.fromkeys(("documents", "documents_dropped", "paragraphs", "paragraphs_removed", "n_grams", "n_grams_seen"), 0)
     parts = [_EMPTY]
-    for shard, batch in _in_order(_hash(config), _batches(documents, ["id", "text"], resources), resources.threads):
+    for shard, batch in in_order(_hash(config), shard_batches(documents, ["id", "text"], resources.batch_rows), resources.threads):
         if batch is not None:
             parts.append(_judge(config, bloom, batch, totals))
             continue
@@ -135,30 +134,6 @@ def _hash(config: DedupNgrams) -> Callable[[pa.RecordBatch], _Hashed]:
     return hash_batch
 
 
-def _batches(documents: Dataset, columns: list[str], resources: Resources) -> Iterator[tuple[str, pa.RecordBatch | None]]:
-    """Yield (shard, batch) in order, and (shard, None) at the end of each shard."""
-    for shard in documents.shards:
-        for batch in documents.batches(shard.name, columns=columns, batch_rows=resources.batch_rows):
-            yield shard.name, batch
-        yield shard.name, None
-
-
-def _in_order(work: Callable[[pa.RecordBatch], Any], batches: Iterable, threads: int) -> Iterator[tuple[str, Any]]:
-    """Yield (shard, work(batch)) in order; several threads work ahead, on two batches each, while the caller uses what is done."""
-    if threads <= 1:
-        yield from ((shard, None if batch is None else work(batch)) for shard, batch in batches)
-        return
-    ahead: deque = deque()
-    with ThreadPoolExecutor(threads, thread_name_prefix="dedup-ngrams") as pool:
-        for shard, batch in batches:
-            ahead.append((shard, None if batch is None else pool.submit(work, batch)))
-            while len(ahead) > 2 * threads:
-                shard, future = ahead.popleft()
-                yield shard, future and future.result()
-        for shard, future in ahead:
-            yield shard, future and future.result()
-
-
 def _num_documents(documents: Dataset) -> int:
     return sum(shard.rows_out for shard in documents.shards)
 
@@ -171,13 +146,13 @@ def _count(config: DedupNgrams, documents: Dataset, resources: Resources) -> int
 
     def sampled() -> Iterator[tuple[str, pa.RecordBatch | None]]:
         place = 0
-        for shard, batch in _batches(documents, ["id", "text"], resources):
+        for shard, batch in shard_batches(documents, ["id", "text"], resources.batch_rows):
             if batch is not None:
                 rows = np.arange(-place % one_in, batch.num_rows, one_in)
                 place += batch.num_rows
                 yield shard, batch if one_in == 1 else batch.take(pa.array(rows))
 
-    for _, batch in _in_order(_hash(config), sampled(), resources.threads):
+    for _, batch in in_order(_hash(config), sampled(), resources.threads):
         counts = np.diff(batch.n_grams.hash_bounds[batch.n_grams.bounds])
         total, squares, place = total + int(counts.sum()), squares + int((counts**2).sum()), place + len(counts)
         resources.report(0.1 * place * one_in / max(1, _num_documents(documents)), f"{total * one_in:,} n-grams counted")

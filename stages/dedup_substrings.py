@@ -8,7 +8,7 @@ A token is a UAX#29 segment that is not white space (50 are some 250 bytes of En
 stretch is found though it was wrapped or indented otherwise, and a cut never splits a character. Stretches end where a document does.
 Equal means equal by 88 bits of hash: see kernels/substrings.py for the odds, 2e-5 for one wrong pair in half a terabyte.
 
-Reads id, text -> writes verdicts for `remove_paragraphs`: `removed`, the stretches of bytes to cut from a document that stays, and
+Reads id, text -> writes verdicts for `remove_spans`: `removed`, the stretches of bytes to cut from a document that stays, and
 drop_reason duplicate_substrings for one of which too little would be left; value the characters that are left, white space aside (null
 where nothing is cut), limit min_remaining_chars. White space around a stretch stays.
 
@@ -20,9 +20,7 @@ batches a thread; beyond 85 GB of text (16,384 files) 1 MB more for each GB. Wri
 
 import logging
 import tempfile
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +29,7 @@ import pyarrow as pa
 
 from stages.core.config import config
 from stages.core.dataset import Dataset
+from stages.core.ordered import in_order, shard_batches
 from stages.core.schema import VERDICT, schema_of
 from stages.core.stage import Inputs, Resources, stage
 
@@ -91,7 +90,7 @@ def dedup_substrings(config: DedupSubstrings, inputs: Inputs, resources: Resourc
         counts = array_on_disk(scratch / "counts", _num_documents(documents), np.int32)
         marked = _mark(config, documents, counts, scratch, totals, resources)
         parts, judged = [_EMPTY], 0
-        for shard, found in _in_order(_judge(config), _with_marks(documents, counts, marked, resources), resources.threads):
+        for shard, found in in_order(_judge(config), _with_marks(documents, counts, marked, resources), resources.threads):
             if found is not None:
                 table, added = found
                 parts.append(table)
@@ -119,7 +118,7 @@ def _mark(
 
     expected = sum(shard.text_bytes for shard in documents.shards) // BYTES_PER_WINDOW
     windows, place, num_windows = Partitions(scratch / "windows", 2, 1, expected), 0, 0
-    for _, found in _in_order(_hash(config), _batches(documents, ["text"], resources), resources.threads):
+    for _, found in in_order(_hash(config), shard_batches(documents, ["text"], resources.batch_rows), resources.threads):
         if found is None:
             resources.report(0.5 * place / max(1, len(counts)), f"{num_windows:,} windows of {place:,} documents hashed")
             continue
@@ -198,18 +197,10 @@ def _judge(config: DedupSubstrings) -> Callable[[tuple[pa.RecordBatch, np.ndarra
     return judge
 
 
-def _batches(documents: Dataset, columns: list[str], resources: Resources) -> Iterator[tuple[str, pa.RecordBatch | None]]:
-    """Yield (shard, batch) in order, and (shard, None) at the end of each shard."""
-    for shard in documents.shards:
-        for batch in documents.batches(shard.name, columns=columns, batch_rows=resources.batch_rows):
-            yield shard.name, batch
-        yield shard.name, None
-
-
 def _with_marks(documents: Dataset, counts: np.ndarray, marked: "MarkedWindows", resources: Resources) -> Iterator[tuple[str, Any]]:
-    """Yield what `_batches` does, each batch with its documents' numbers of windows and the marks on these."""
+    """Yield what `shard_batches` does, each batch with its documents' numbers of windows and the marks on these."""
     place = number = 0
-    for shard, batch in _batches(documents, ["id", "text"], resources):
+    for shard, batch in shard_batches(documents, ["id", "text"], resources.batch_rows):
         if batch is None:
             yield shard, None
             continue
@@ -217,22 +208,6 @@ def _with_marks(documents: Dataset, counts: np.ndarray, marked: "MarkedWindows",
         end = number + int(mine.sum())
         yield shard, (batch, mine, marked.between(number, end))
         place, number = place + batch.num_rows, end
-
-
-def _in_order(work: Callable[[Any], Any], items: Iterable[tuple[str, Any]], threads: int) -> Iterator[tuple[str, Any]]:
-    """Yield (shard, work(item)) in order, None for None; several threads work ahead, on two items each, while the caller uses what is done."""
-    if threads <= 1:
-        yield from ((shard, None if item is None else work(item)) for shard, item in items)
-        return
-    ahead: deque = deque()
-    with ThreadPoolExecutor(threads, thread_name_prefix="dedup-substrings") as pool:
-        for shard, item in items:
-            ahead.append((shard, None if item is None else pool.submit(work, item)))
-            while len(ahead) > 2 * threads:
-                shard, future = ahead.popleft()
-                yield shard, future and future.result()
-        for shard, future in ahead:
-            yield shard, future and future.result()
 
 
 def _num_documents(documents: Dataset) -> int:

@@ -19,7 +19,7 @@ from stages.core.store import Store
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 COMMAND = ".venv/bin/python -m tests.pipelines.golden"
-RECIPES = ("c4", "dclm_baseline", "dedup_report", "fineweb", "gopher", "refinedweb")
+RECIPES = ("c4", "dclm_baseline", "dedup_report", "fineweb", "gopher", "refinedweb", "refinedweb:exact_substrings")
 """Recipes for one's own crawl, pinned as they curate the embedded pool."""
 CURATED = ("demo", *RECIPES)
 

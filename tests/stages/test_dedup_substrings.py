@@ -17,7 +17,7 @@ from stages.kernels.text_view import text_view
 from stages.kernels.uax29 import segment_uax29
 from stages.list_warcs import list_warcs
 from stages.read_texts import read_texts
-from stages.remove_paragraphs import remove_paragraphs
+from stages.remove_spans import remove_spans
 from tests.stages.memory_dataset import Memory
 
 SPEECHES = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "text" / "state_union"
@@ -196,7 +196,7 @@ def test_in_a_plan(tmp_path, store, batch_rows):
     for name, rows in shards.items():
         (root / f"{name}.jsonl").write_text("".join(json.dumps({"id": i, "text": t}) + "\n" for i, t in rows))
     pages = read_texts.on(list_warcs.on(root=str(root), source="t", pattern=r"\.jsonl$"))  # leaves out the blank ones
-    clean = remove_paragraphs.on(pages, dedup_substrings.on(pages, min_tokens=20, keep_first=False))
+    clean = remove_spans.on(pages, dedup_substrings.on(pages, min_tokens=20, keep_first=False))
     plan = Plan("test", [clean])
     run_plan(plan, store, Resources(workers=0, batch_rows=batch_rows))
     read, dataset = open_node(store, plan, pages.name), open_node(store, plan, clean.name)

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import evaluation
+from evaluation.scorer import score_requests
+from evaluation.subset import nested_subset
 from evaluation.tasks import load_suite, load_tasks
 from stages.core.content_hash import content_hash
 from stages.core.stage import Inputs, Resources
-from stages.evaluate import ITEMS, evaluate, nested_subset
+from stages.evaluate import ITEMS, evaluate
 from tests.stages.test_train import LIMIT, World
 from tests.stages.test_train import world as world
 
@@ -22,7 +22,7 @@ SUITE = load_suite(Path(evaluation.__file__).parent / "mini_v1")
 RUN = "evaluate_distinct_0"
 
 
-def run_evaluate(world: World, **fields) -> tuple[dict[str, pa.Table], dict]:
+def run_evaluate(world: World, resources: Resources | None = None, **fields) -> tuple[dict[str, pa.Table], dict]:
     """Call the stage as the engine does; return its tables and its summary."""
     config = evaluate.config_type(**{"validation": ("held",), "limit": 1, **fields})
     texts = [world["held"]] * len(config.validation)
@@ -30,7 +30,7 @@ def run_evaluate(world: World, **fields) -> tuple[dict[str, pa.Table], dict]:
         (world["train_distinct_0"], world["train_tokenizer"], *texts),
         ("artifact", "artifact", *["documents"] * len(texts)),
     )
-    generator, tables = evaluate(config, inputs, Resources(device="cpu")), {}
+    generator, tables = evaluate(config, inputs, resources or Resources(device="cpu")), {}
     while True:
         try:
             name, table = next(generator)
@@ -49,7 +49,7 @@ def test_one_row_per_question_and_validation_document(world):
         assert table.schema.names == list(ITEMS) and set(table.column("task").to_pylist()) == {label}
         assert table.column("category").null_count in (0, table.num_rows), label
         rows = table.column("row").to_pylist()
-        expected = nested_subset(label, len(SUITE.rows(label)), LIMIT)
+        expected = nested_subset(task, SUITE.rows(label), LIMIT)
         assert Counter(rows) == Counter(expected), label
         assert table.column("correct").null_count == 0, label
         assert task.label == label
@@ -64,7 +64,11 @@ def test_summary_says_what_the_items_say(world):
     summary = run.summary
     assert summary["suite"] == f"{SUITE.name}-limit{LIMIT}" and summary["suite_hash"] == SUITE.data_hash
     assert summary["eval_version"] == "v2" and summary["missing"] == [] and set(summary["tasks"]) == set(SUITE.tasks)
-    assert -1 <= summary["core"] <= 1 and -1 <= summary["extended"] <= 1
+    assert summary["core"] is None and summary["extended"] is None, "a part of the questions is another measurement"
+    assert set(summary["limited"]) == {label for label in SUITE.tasks if len(SUITE.rows(label)) > LIMIT}
+    in_core = [label for label, task in load_tasks().items() if task.in_core]
+    assert summary["core_bpb_tasks"] == in_core, "every CORE task of the suite has bits per byte"
+    assert summary["core_bpb"] == pytest.approx(np.mean([summary["tasks"][label]["gold_bpb"] for label in in_core]))
     assert list(summary["reconstructed"]) == list(SUITE.reconstructed)
     for label, row in summary["tasks"].items():
         items = run.table(label)
@@ -100,6 +104,33 @@ def test_the_same_twice_and_as_the_engine_wrote_it(world):
     assert summary == world[RUN].summary
 
 
+def test_an_attempt_goes_on_from_what_a_killed_one_has_scored(world, tmp_path, monkeypatch):
+    words, batches = [], []
+
+    def small_batches(model, *given, **options):
+        score_forest = model.score_forest
+
+        def counted(*arrays):
+            batches.append(1)
+            if len(batches) == 4:
+                raise KeyboardInterrupt
+            return score_forest(*arrays)
+
+        model.score_forest = counted
+        return score_requests(model, *given, **options | {"max_batch_tokens": 1024})
+
+    monkeypatch.setattr("evaluation.scorer.score_requests", small_batches)
+    resources = Resources(device="cpu", scratch=str(tmp_path), progress=lambda fraction, what: words.append((fraction, what)))
+    with pytest.raises(KeyboardInterrupt):
+        run_evaluate(world, resources, limit=1)
+    done = len(words)
+    tables, _ = run_evaluate(world, resources, limit=1)
+    expected, _ = run_evaluate(world, limit=1)  # without a scratch directory it starts anew
+    assert {name: table.to_pylist() for name, table in tables.items()} == {name: table.to_pylist() for name, table in expected.items()}
+    assert done >= 3 and "tokens" in words[-1][1] and any(what.endswith("left") for _, what in words)
+    assert [fraction for fraction, _ in words[done:]] == sorted(fraction for fraction, _ in words[done:])
+
+
 def test_a_limit_names_the_suite_and_only_leaves_out(world):
     tables, summary = run_evaluate(world, limit=1)
     assert summary["suite"] == f"{SUITE.name}-limit1"
@@ -122,13 +153,3 @@ def test_texts_and_their_names_must_be_as_many(world):
     )
     with pytest.raises(ValueError, match="2 validation texts are named for 1 inputs"):
         next(evaluate(config, inputs, Resources(device="cpu")))
-
-
-@given(st.text(max_size=12), st.integers(1, 200), st.integers(1, 200), st.integers(1, 200))
-def test_a_smaller_limit_is_a_subset(label, num_rows, a, b):
-    smaller, larger = sorted((a, b))
-    every = set(range(num_rows))
-    few, many = nested_subset(label, num_rows, smaller), nested_subset(label, num_rows, larger)
-    few, many = every if few is None else few, every if many is None else many
-    assert len(few) == min(smaller, num_rows) and few <= many <= every
-    assert nested_subset(label, num_rows, None) is None

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.leaderboard import build_board, render
+from evaluation.board import build_board
+from evaluation.page import render
 from stages.core import catalog
 from stages.core.stage import Inputs, Resources
 from stages.leaderboard import _entry, funnel, leaderboard
@@ -91,3 +92,15 @@ def test_every_evaluation_has_a_strategy(world, tmp_path):
     config = leaderboard.config_type(strategies=("a", "b"))
     with pytest.raises(ValueError, match="2 strategies are named for 1 evaluations; name one for each"):
         leaderboard(config, Inputs((world["evaluate_distinct_0"],), ("table",)), Resources(scratch=str(tmp_path)))
+
+
+def test_entry_has_the_answers_and_a_limited_run_no_core(world):
+    entry = _entry(world["evaluate_distinct_0"], "distinct", "", "tiny")
+    assert entry["limited"] and entry["core"] is entry["extended"] is entry["core_no_squad"] is None
+    assert set(entry["items"]) == set(entry["tasks"]) and entry["fewshot_seed"] == 1234 and entry["params"] > 0
+    for label, found in entry["items"].items():
+        assert len(found.rows) == entry["tasks"][label]["num_items"] <= LIMIT
+        assert found.accuracy == pytest.approx(entry["tasks"][label]["accuracy"])
+    (group,) = build_board([entry, _entry(world["evaluate_everything_0"], "everything", "", "tiny")])["groups"]
+    (pair,) = group["item_pairs"]["pairs"]
+    assert pair["paired"] and len(pair["scores"]) >= 53

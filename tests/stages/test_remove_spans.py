@@ -13,7 +13,7 @@ from stages.dedup_ngrams import REMOVED, dedup_ngrams
 from stages.filter_url import filter_url
 from stages.list_warcs import list_warcs
 from stages.read_texts import read_texts
-from stages.remove_paragraphs import RemoveParagraphs, remove_paragraphs
+from stages.remove_spans import RemoveSpans, remove_spans
 
 
 def corpus(documents=300):
@@ -56,7 +56,7 @@ def test_what_stays_is_what_bff_writes(tmp_path, store, batch_rows):
         (root / f"{name}.jsonl").write_text("".join(json.dumps({"id": i, "text": t}) + "\n" for i, t in rows))
     pages = read_texts.on(list_warcs.on(root=str(root), source="t", pattern=r"\.jsonl$"))  # leaves out the blank ones
     judged = dedup_ngrams.on(pages, false_positive_rate=1e-6)
-    clean = remove_paragraphs.on(pages, judged)
+    clean = remove_spans.on(pages, judged)
     plan = Plan("test", [clean])
     run_plan(plan, store, Resources(workers=0, batch_rows=batch_rows))
     read = open_node(store, plan, pages.name)
@@ -73,7 +73,7 @@ def test_what_stays_is_what_bff_writes(tmp_path, store, batch_rows):
     assert drops == {i: ("duplicate_n_grams", share, 0.8, source[i]) for i, (text, share) in expected.items() if text is None}
     assert len(drops) > 20 and len(stays) > 50
     assert counters["bytes_removed"] == sum(len(source[i].encode()) - len(text.encode()) for i, text in stays.items()) > 500
-    assert 0 < counters["paragraphs_removed"] < dataset.inputs("sidecar")[0].summary["paragraphs_removed"]  # dropped documents lose none
+    assert 0 < counters["spans_removed"] < dataset.inputs("sidecar")[0].summary["paragraphs_removed"]  # dropped documents lose none
 
 
 def batch_of(texts, removed, **columns):
@@ -92,7 +92,7 @@ def batch_of(texts, removed, **columns):
 
 @pytest.fixture
 def judge():
-    return remove_paragraphs(RemoveParagraphs(), Inputs(), Resources())
+    return remove_spans(RemoveSpans(), Inputs(), Resources())
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view()])
@@ -102,7 +102,7 @@ def test_bytes_are_cut(judge, kind):
         verdict = judge(batch.slice(start))
         assert verdict.columns["text"].to_pylist() == ["ero", "a\nd", "", "", "whole"][start:]
         assert verdict.keep.to_pylist() == [True] * (5 - start)
-    assert verdict.counters == {"paragraphs_removed": 1, "bytes_removed": 2}
+    assert verdict.counters == {"spans_removed": 1, "bytes_removed": 2}
 
 
 def test_without_anything_to_remove_the_text_is_left_alone(judge):
@@ -134,7 +134,7 @@ def test_verdicts_may_be_older_than_the_last_drops(tmp_path, store):
     rows.append({"id": "two", "url": "http://a.org/2", "text": f"{'word ' * 20}\n{' '.join(f'w{i}' for i in range(30))}"})
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     pages = read_texts.on(list_warcs.on(root=str(tmp_path), source="t", pattern=r"rows\.jsonl$"))
-    clean = remove_paragraphs.on(filter_url.on(pages), dedup_ngrams.on(pages))
+    clean = remove_spans.on(filter_url.on(pages), dedup_ngrams.on(pages))
     plan = Plan("test", [clean])
     run_plan(plan, store, Resources(workers=0))
     dataset = open_node(store, plan, clean.name)

@@ -18,7 +18,7 @@ from stages.core.stage import Inputs, Resources, Verdict, stage
 
 
 @config
-class RemoveParagraphs:
+class RemoveSpans:
     """Nothing to choose: the verdicts say it all."""
 
 
@@ -29,7 +29,7 @@ class RemoveParagraphs:
     needs={"id", "text", "keep", "drop_reason", "value", "limit", "removed"},
     adds={"text": pa.string()},
 )
-def remove_paragraphs(config: RemoveParagraphs, inputs: Inputs, resources: Resources) -> Callable[[pa.RecordBatch], Verdict]:
+def remove_spans(config: RemoveSpans, inputs: Inputs, resources: Resources) -> Callable[[pa.RecordBatch], Verdict]:
     """Carry out the verdicts of `dedup_ngrams` or `dedup_substrings`; ValueError for a verdict that is null or was made on another text."""
     from stages.kernels.cut import cut, text_column
     from stages.kernels.text_view import text_view
@@ -38,14 +38,14 @@ def remove_paragraphs(config: RemoveParagraphs, inputs: Inputs, resources: Resou
         keep, removed = batch.column("keep"), batch.column("removed")
         if keep.null_count:
             bad = batch.column("id").filter(keep.is_null())[0].as_py()
-            raise ValueError(f"remove_paragraphs: the verdict on document {bad} is null; judge the documents again")
+            raise ValueError(f"remove_spans: the verdict on document {bad} is null; judge the documents again")
         detail = detail_array(len(keep), value=batch.column("value"), limit=batch.column("limit"))
         verdict = Verdict(keep=keep, reason=batch.column("drop_reason"), detail=detail)
         if not len(removed.flatten()):
             return verdict
         text = text_view(batch.column("text"))
         spans = _spans(removed, text.offsets, batch.column("id"))
-        counters = {"paragraphs_removed": len(spans.starts), "bytes_removed": int((spans.ends - spans.starts).sum())}
+        counters = {"spans_removed": len(spans.starts), "bytes_removed": int((spans.ends - spans.starts).sum())}
         column = text_column(cut(text, spans), batch.column("text").type)
         if batch.column("text").null_count:  # a null stays one, whatever else is in the batch
             column = pc.if_else(batch.column("text").is_null(), pa.scalar(None, column.type), column)
@@ -66,7 +66,7 @@ def _spans(removed: pa.ListArray, offsets: np.ndarray, ids: pa.Array):
     if wrong.any():
         row, at = int(rows[wrong][0]), int(np.flatnonzero(wrong)[0])
         raise ValueError(
-            f"remove_paragraphs: bytes {flat[at].as_py()} of document {ids[row].as_py()} are not in its {int(offsets[row + 1] - offsets[row])} "
+            f"remove_spans: bytes {flat[at].as_py()} of document {ids[row].as_py()} are not in its {int(offsets[row + 1] - offsets[row])} "
             "bytes, or not in order; the verdicts were made on another text, so judge this one"
         )
     return Spans(np.concatenate(([0], np.cumsum(counts, dtype=np.int64))), starts, ends)
