@@ -12,23 +12,26 @@ Where the reference has no meaningful answer because the model is short (it was 
 - a generation task whose longest answer needs the whole length gets half of it: max_new_tokens = max_seq_len // 2, and
   each of its requests counts as truncated.
 
-Cost: tokenisation, about one call per question for the preamble; choices share the arrays of their context.
+Cost: tokenisation of every distinct line where the tokenizer allows it (else of every preamble and question), see encoding.py;
+choices share the arrays of their context.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from .encoding import EXAMPLE_DELIMITER, Encoder
 from .protocol import Tokenizer
 from .tasks import GENERATION, LANGUAGE_MODELING, MULTIPLE_CHOICE, SCHEMA, Task
 
-EXAMPLE_DELIMITER = "\n"
+SCORING_MODE = "llmfoundry-0.9"
+"""Name of the rules here and in the scorer: results of different modes are never compared. (v1 and v2 name baselines only.)"""
+
 COT_ANSWER_BUFFER_TOKENS = 10  # the reference lengthens answers by this where a chain of thought precedes them
-_TOKENIZE_AT_ONCE = 512  # questions per tokenizer call: bounds memory, keeps its threads busy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -122,10 +125,9 @@ class _Compiler:
     """What stays the same for all rows of a task."""
 
     def __init__(self, task: Task, tokenizer: Tokenizer, max_seq_len: int, faithful: bool):
-        self.task, self.tokenizer, self.max_seq_len, self.faithful = task, tokenizer, max_seq_len, faithful
+        self.task, self.encoder, self.max_seq_len, self.faithful = task, Encoder(tokenizer), max_seq_len, faithful
         # a tokenizer that writes " a" as one token marks words by a leading space: continuations get one
         self.prefix_space = len(tokenizer.encode(" a", add_special_tokens=False)) == 1
-        self.continuation_ids: dict[str, np.ndarray] = {}
 
     def part(
         self,
@@ -142,35 +144,58 @@ class _Compiler:
         for index, row in zip(indices, pool, strict=True):
             _check(task, index, row)
         max_answer = self._longest_answer(indices, raw_rows, with_cot) if task.task_type == GENERATION else 0
-        first = [_example(task, row, with_cot) for row in pool]
-        wanted = []
+        examples = [_example(task, row, with_cot) for row in pool]
+        positions, drawn = [], []
         for position, index in enumerate(indices):
             shots = draw_fewshot(rng, len(pool), position, task.num_fewshot)
             if only_rows is None or index in only_rows:
-                wanted.append((position, EXAMPLE_DELIMITER.join(first[shot] for shot in shots)))
-        requests = []
-        for start in range(0, len(wanted), _TOKENIZE_AT_ONCE):
-            chunk = wanted[start : start + _TOKENIZE_AT_ONCE]
-            preambles = self._encode([text for _, text in chunk], special=True)
-            queries = [_queries(task, pool[position], has_preamble=bool(text)) for position, text in chunk]
-            query_ids = iter(self._encode([text for texts in queries for text in texts]))
-            for (position, _), preamble, texts in zip(chunk, preambles, queries, strict=True):
-                contexts = [np.concatenate([preamble, next(query_ids)]) for _ in texts]
-                row, raw, index = pool[position], raw_rows[position], indices[position]
-                if task.task_type == GENERATION:
-                    requests.append(self._generation(category, index, raw, contexts[0], max_answer))
-                else:
-                    requests.append(self._scored(category, index, row, contexts))
-        return requests
+                positions.append(position)
+                drawn.append(shots)
+        kept = [pool[position] for position in positions]
+        contexts = self._contexts(kept, examples, drawn)
+        if task.task_type == GENERATION:
+            return [
+                self._generation(category, indices[position], raw_rows[position], each[0], max_answer)
+                for position, each in zip(positions, contexts, strict=True)
+            ]
+        return [
+            self._scored(category, indices[position], row, questions, choices)
+            for position, row, questions, choices in zip(positions, kept, contexts, self._choices(kept), strict=True)
+        ]
 
-    def _scored(self, category: str | None, index: int, row: dict, contexts: list[np.ndarray]) -> Request:
+    def _contexts(self, rows: list[dict], examples: list[str], drawn: list[list[int]]) -> Iterator[list[np.ndarray]]:
+        """Preamble and question as ids, untruncated: one array per question, or for schema tasks one per option."""
+        queries = [
+            _queries(self.task, row, has_preamble=len(shots) > 1 or any(examples[shot] for shot in shots))
+            for row, shots in zip(rows, drawn, strict=True)
+        ]
+        query_ids = self.encoder.ids([text for texts in queries for text in texts])
+        for texts, preamble in zip(queries, self.encoder.preambles(examples, drawn), strict=True):
+            yield [np.concatenate([preamble, next(query_ids)]) for _ in texts]
+
+    def _choices(self, rows: list[dict]) -> Iterator[list[np.ndarray]]:
+        """Ids of the continuations of each row, uncut."""
+        choices = [_continuations(self.task, row)[0] for row in rows]
+        spaced = [
+            " " + text if self.prefix_space and not text.startswith(" ") else text for texts in choices for text in texts
+        ]
+        ids = self.encoder.ids(spaced)
+        for texts in choices:
+            yield [next(ids) for _ in texts]
+
+    def _scored(
+        self, category: str | None, index: int, row: dict, contexts: list[np.ndarray], uncut: list[np.ndarray]
+    ) -> Request:
         texts, gold = _continuations(self.task, row)
         contexts = contexts * len(texts) if len(contexts) == 1 else contexts
         kept, continuations, truncated, dropped = [], [], [], 0
         shortened: dict[tuple[int, int], np.ndarray] = {}  # choices of equal length go on sharing their context
         cut_gold = False
-        for choice, (text, context) in enumerate(zip(texts, contexts, strict=True)):
-            continuation = self._continuation(index, text)
+        for choice, (text, context, continuation) in enumerate(zip(texts, contexts, uncut, strict=True)):
+            if len(continuation) == 0:
+                raise ValueError(
+                    f"{self.task.label} row {index}: the continuation {text!r} has no tokens; repair the row"
+                )
             cut = len(continuation) >= self.max_seq_len
             if cut:
                 if self.faithful:
@@ -241,31 +266,7 @@ class _Compiler:
                 if not isinstance(answer, str):
                     raise ValueError(f"{self.task.label} row {index}: alias {answer!r} is not text")
                 texts.append(thought + answer)
-        longest = max(map(len, self._batch(texts, special=True)), default=0)
-        return longest + (COT_ANSWER_BUFFER_TOKENS if self.task.cot_delimiter else 0)
-
-    def _continuation(self, index: int, text: str) -> np.ndarray:
-        ids = self.continuation_ids.get(text)
-        if ids is None:
-            spaced = " " + text if self.prefix_space and not text.startswith(" ") else text
-            ids = np.asarray(self.tokenizer.encode(spaced, add_special_tokens=False), dtype=np.int32)
-            self.continuation_ids[text] = ids
-        if len(ids) == 0:
-            raise ValueError(f"{self.task.label} row {index}: the continuation {text!r} has no tokens; repair the row")
-        return ids
-
-    def _encode(self, texts: list[str], special: bool = False) -> list[np.ndarray]:
-        encoded = self._batch(texts, special)
-        if special:  # an EOS that the tokenizer appends would end the prompt before its question
-            eos = self.tokenizer.eos_token_id
-            encoded = [ids[:-1] if len(ids) > 1 and ids[-1] == eos else ids for ids in encoded]
-        return [np.asarray(ids, dtype=np.int32) for ids in encoded]
-
-    def _batch(self, texts: list[str], special: bool) -> list[list[int]]:
-        batch = getattr(self.tokenizer, "encode_batch", None)
-        if batch is not None:
-            return batch(texts, add_special_tokens=special)
-        return [self.tokenizer.encode(text, add_special_tokens=special) for text in texts]
+        return self.encoder.longest(texts) + (COT_ANSWER_BUFFER_TOKENS if self.task.cot_delimiter else 0)
 
 
 def _strip(row: dict) -> dict:
