@@ -14,8 +14,13 @@ import csv
 import difflib
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+from .files import GPQA_ARCHIVE, EvalDataError, file_hashes, git_blob, known_files
+from .gpqa import SHA256 as GPQA_SHA256
+from .gpqa import gpqa_rows, gpqa_sha256
 
 MULTIPLE_CHOICE = "multiple_choice"
 SCHEMA = "schema"
@@ -90,13 +95,15 @@ class SuiteTask:
     task: Task
     """With the suite's number of few-shot examples."""
     status: str
-    """`present`, `reconstructed` (right contents, unverified layout) or `missing`."""
+    """`present`, `reconstructed` (its bytes are not the known ones: right contents perhaps, unverified layout) or `missing`."""
     path: Path | None = None
-    """The file found."""
+    """The file found; the encrypted archive for GPQA."""
     sha256: str | None = None
-    """Hash of the file's bytes."""
+    """Hash of the file's bytes; for GPQA of the file that DCLM would write from the archive."""
     reason: str = ""
-    """Why it is missing."""
+    """Why it is missing or counts as reconstructed."""
+    encrypted: bool = False
+    """Its rows exist in memory only: do not write their text anywhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,35 +138,78 @@ class Suite:
             raise ValueError(f"suite {self.name}: no task {label!r}{_nearest(label, self.entries)}")
         entry = self.entries[label]
         if entry.path is None:
-            raise ValueError(f"suite {self.name}: task {label!r} is missing ({entry.reason}); see Suite.missing")
-        return read_rows(entry.path)
+            raise ValueError(f"suite {self.name}: task {label!r} is missing ({entry.reason}); `winnow eval-data pull` fetches it")
+        return gpqa_rows(entry.path, label) if entry.encrypted else read_rows(entry.path)
 
 
 def read_rows(path: Path) -> list[dict]:
     """The JSON objects of a JSONL file; blank lines are skipped. Raises ValueError naming the line that is no object."""
-    rows = []
-    with Path(path).open(encoding="utf-8") as file:
+    return [row for _, row in _numbered_rows(path)]
+
+
+def _numbered_rows(path: Path) -> Iterator[tuple[int, dict]]:
+    with Path(path).open("rb") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ValueError(
-                    f"{path}: line {number} is not JSON ({error}); repair or fetch the file again"
-                ) from error
+                row = json.loads(line.decode("utf-8"))
+            except (json.JSONDecodeError, UnicodeDecodeError) as error:
+                raise ValueError(f"{path}: line {number} is not JSON ({error}); repair or fetch the file again") from error
             if not isinstance(row, dict):
                 raise ValueError(f"{path}: line {number} is a {type(row).__name__}; expected a JSON object per line")
-            rows.append(row)
+            yield number, row
+
+
+def checked_rows(task: Task, path: Path) -> list[dict]:
+    """The rows of a JSONL file, each with the fields that its task needs. Raises ValueError with file, line and remedy."""
+    rows = []
+    for number, row in _numbered_rows(path):
+        problem = row_problem(task, row)
+        if problem:
+            raise ValueError(f"{path}: line {number}: {problem}")
+        rows.append(row)
+    if not rows:
+        raise ValueError(f"{path}: holds no rows; write one JSON object a line")
     return rows
+
+
+def row_problem(task: Task, row: dict) -> str:
+    """What is wrong with a row of a task, and the remedy; "" if nothing is."""
+    texts = {
+        MULTIPLE_CHOICE: ("query",),
+        SCHEMA: ("continuation",),
+        LANGUAGE_MODELING: ("context", "continuation"),
+        GENERATION: ("context", "answer"),
+    }[task.task_type]
+    for name in (*texts, *(("category",) if task.has_categories else ())):
+        if not isinstance(row.get(name), str):
+            return f"{name!r} is {row.get(name)!r}; a row of type {task.task_type} needs it as text (has: {', '.join(row) or 'nothing'})"
+    if "continuation" in texts and not row["continuation"].strip():
+        return "'continuation' is empty; there is nothing to score"
+    options = {MULTIPLE_CHOICE: "choices", SCHEMA: "context_options"}.get(task.task_type)
+    if options:
+        given, gold = row.get(options), row.get("gold")
+        if not isinstance(given, list) or len(given) < 2 or not all(isinstance(each, str) and each for each in given):
+            return f"{options!r} is {given!r}; give a list of two or more texts"
+        if type(gold) is not int or not 0 <= gold < len(given):
+            return f"'gold' is {gold!r}; give the index of the right one of {len(given)} {options}, from 0"
+    if task.task_type == GENERATION:
+        aliases = row.get("aliases")
+        if aliases is not None and not (isinstance(aliases, list) and all(isinstance(each, str) for each in aliases)):
+            return f"'aliases' is {aliases!r}; give a list of other accepted answers, or leave it out"
+        if not isinstance(row.get("chain_of_thought", ""), str | None):
+            return f"'chain_of_thought' is {row['chain_of_thought']!r}; give text, or leave it out"
+    return ""
 
 
 def load_suite(data_dir: str | Path) -> Suite:
     """Finds every task's rows under `data_dir`, in llm-foundry's layout with or without the leading `local_data/`.
 
-    `name.reconstructed.jsonl` stands in for `name.jsonl`. A `suite.json` in the directory, {"name": "mini-v1",
-    "num_fewshot": {label: n}, "max_num_fewshot": 2}, gives the suite its own name and shortens few-shot prompts: a label's
-    own number wins over the maximum. Raises ValueError where the directory does not exist or suite.json is not understood.
+    A file counts as present if it has the bytes that are published (`task_files.csv`), otherwise as reconstructed;
+    `name.reconstructed.jsonl` stands in for `name.jsonl`, and `gpqa/dataset.zip` for GPQA's two files. A `suite.json` in the directory, {"name": "mini-v1",
+    "num_fewshot": {label: n}, "max_num_fewshot": 2}, gives the suite its own name (its files are then its own, and all present)
+    and shortens few-shot prompts: a label's own number wins over the maximum. Raises ValueError where the directory does not exist or suite.json is not understood.
     """
     root = Path(data_dir)
     if not root.is_dir():
@@ -171,7 +221,7 @@ def load_suite(data_dir: str | Path) -> Suite:
         num_fewshot = fewshot.get(
             label, task.num_fewshot if max_fewshot is None else min(task.num_fewshot, max_fewshot)
         )
-        entries[label] = _find(root, replace(task, num_fewshot=num_fewshot))
+        entries[label] = _find(root, replace(task, num_fewshot=num_fewshot), published=name is None)
     if all(entry.status == "missing" for entry in entries.values()):
         raise ValueError(f"suite: {root} holds none of the {len(tasks)} task files, for instance {tasks['copa'].file}")
     if name is None:
@@ -180,27 +230,52 @@ def load_suite(data_dir: str | Path) -> Suite:
     return Suite(name=name, data_hash=hashlib.sha256(json.dumps(facts).encode()).hexdigest(), entries=entries)
 
 
-def _find(root: Path, task: Task) -> SuiteTask:
+def _find(root: Path, task: Task, published: bool) -> SuiteTask:
     wanted = Path(task.file)
     places = (
         [wanted, wanted.relative_to("local_data")]
         if wanted.parts[0] == "local_data"
         else ["local_data" / wanted, wanted]
     )
-    for status, suffix in (("present", ".jsonl"), ("reconstructed", ".reconstructed.jsonl")):
+    for suffix in (".jsonl", ".reconstructed.jsonl"):
         for place in places:
             path = (root / place).with_suffix(suffix)
             if path.is_file():
-                return SuiteTask(task=task, status=status, path=path, sha256=_sha256(path))
-    reason = f"no file {task.file}"
-    if task.label.startswith("gpqa"):
-        # its authors ask that the plain text is not published: DCLM ships a zip with a password, which this version does not open
-        archives = (
-            root / prefix / folder / "dataset.zip" for prefix in ("", "local_data") for folder in ("gpqa", "gpqa_data")
-        )
-        if any(archive.is_file() for archive in archives):
-            reason = "encrypted"
-    return SuiteTask(task=task, status="missing", reason=reason)
+                sha256, blob = file_hashes(path)
+                differs = published and _difference(task, sha256, blob)
+                reconstructed = differs if published else suffix != ".jsonl"
+                return SuiteTask(
+                    task=task,
+                    status="reconstructed" if reconstructed else "present",
+                    path=path,
+                    sha256=sha256,
+                    reason=differs or "",
+                )
+    if task.label in GPQA_SHA256:
+        for place in (GPQA_ARCHIVE, f"local_data/{GPQA_ARCHIVE}", "gpqa_data/dataset.zip", "local_data/gpqa_data/dataset.zip"):
+            if (root / place).is_file():
+                return _in_archive(task, root / place)
+    return SuiteTask(task=task, status="missing", reason=f"no file {task.file.removeprefix('local_data/')}")
+
+
+def _difference(task: Task, sha256: str, blob: str) -> str:
+    """How a file differs from the published one; "" if it does not."""
+    if task.label in GPQA_SHA256:
+        return "" if sha256 == GPQA_SHA256[task.label] else "not the rows that DCLM makes of its archive"
+    known = known_files()[task.file].git_blob
+    return "" if blob == known else f"git blob {blob[:8]}, llm-foundry's is {known[:8]}"
+
+
+def _in_archive(task: Task, archive: Path) -> SuiteTask:
+    """GPQA's rows stay encrypted on disk; of DCLM's own archive it is known what they hash to."""
+    if git_blob(archive) == known_files()[GPQA_ARCHIVE].git_blob:
+        return SuiteTask(task=task, status="present", path=archive, sha256=GPQA_SHA256[task.label], encrypted=True)
+    try:
+        sha256 = gpqa_sha256(archive, task.label)
+    except EvalDataError as error:
+        return SuiteTask(task=task, status="missing", reason=str(error))
+    reason = "another archive than DCLM's"
+    return SuiteTask(task=task, status="reconstructed", path=archive, sha256=sha256, reason=reason, encrypted=True)
 
 
 def _read_suite_json(path: Path, tasks: dict[str, Task]) -> tuple[str | None, dict[str, int], int | None]:
@@ -234,7 +309,3 @@ def _nearest(name: str, known) -> str:
     near = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

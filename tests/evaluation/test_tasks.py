@@ -1,10 +1,12 @@
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
-from evaluation.tasks import TASK_TYPES, load_suite, load_tasks
+import evaluation
+from evaluation.tasks import TASK_TYPES, checked_rows, load_suite, load_tasks, row_problem
 
 SHARED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
 
@@ -68,24 +70,80 @@ def test_files_are_found_with_and_without_local_data(tmp_path, prefix):
     write_rows(tmp_path / prefix / "gpqa_data" / "gpqa_main.jsonl")
     suite = load_suite(tmp_path)
     assert list(suite.tasks) == ["copa", "gpqa_main"] and len(suite.missing) == 51 and len(suite.entries) == 53
-    assert suite.name == "dclm" and suite.rows("copa")[0]["query"] == "q"
+    assert suite.name == "dclm-reconstructed" and suite.rows("copa")[0]["query"] == "q"
+    assert {entry.status for entry in suite.entries.values()} == {"reconstructed", "missing"}  # these are not the published bytes
+    assert "llm-foundry's is b22f96e0" in suite.entries["copa"].reason
     assert "commonsense_reasoning/piqa.jsonl" in suite.missing["piqa"]
 
 
 def test_a_reconstructed_file_renames_the_suite_and_yields_to_the_real_one(tmp_path):
-    write_rows(tmp_path / "world_knowledge" / "mmlu.reconstructed.jsonl")
+    if not (SHARED / "eval").is_dir():
+        pytest.skip("../shared/data/eval is absent")
+    source = SHARED / "eval" / "commonsense_reasoning" / "copa.jsonl"
+    path = tmp_path / "commonsense_reasoning" / "copa.reconstructed.jsonl"
+    write_rows(path)
     suite = load_suite(tmp_path)
-    assert suite.name == "dclm-reconstructed" and suite.reconstructed == ["mmlu_zeroshot", "mmlu_fewshot"]
-    write_rows(tmp_path / "world_knowledge" / "mmlu.jsonl")
+    assert suite.name == "dclm-reconstructed" and suite.reconstructed == ["copa"]
+    shutil.copyfile(source, path)  # its bytes are the published ones, whatever its name
+    assert load_suite(tmp_path).reconstructed == []
+    write_rows(path)
+    shutil.copyfile(source, path.with_name("copa.jsonl"))
     assert load_suite(tmp_path).name == "dclm" and load_suite(tmp_path).reconstructed == []
 
 
-def test_the_encrypted_archive_is_reported_as_such(tmp_path):
+def test_files_of_a_suite_with_a_name_of_its_own_are_its_own():
+    suite = load_suite(Path(evaluation.__file__).parent / "mini_v1")
+    assert len(suite.tasks) == 53 and suite.reconstructed == [] and not any(e.encrypted for e in suite.entries.values())
+
+
+def test_an_archive_that_can_not_be_opened_is_missing_with_the_reason(tmp_path):
     write_rows(tmp_path / "commonsense_reasoning" / "copa.jsonl")
     (tmp_path / "gpqa").mkdir()
     (tmp_path / "gpqa" / "dataset.zip").write_bytes(b"PK")
     missing = load_suite(tmp_path).missing
-    assert missing["gpqa_main"] == missing["gpqa_diamond"] == "encrypted"
+    assert "not GPQA's archive" in missing["gpqa_main"] and "fetch it again" in missing["gpqa_diamond"]
+
+
+ROWS = {
+    "copa": {"query": "q", "choices": ["a", "b"], "gold": 1},
+    "winograd": {"context_options": ["a", "b"], "continuation": "c", "gold": 0},
+    "squad": {"context": "c", "continuation": "d"},
+    "gsm8k_cot": {"context": "c", "answer": "a", "aliases": ["b"], "chain_of_thought": "t"},
+    "jeopardy": {"context": "c", "continuation": "d", "category": "e"},
+}
+
+
+@pytest.mark.parametrize("label", ROWS)
+def test_a_sound_row_has_no_problem_and_each_field_is_needed(label):
+    task, row = load_tasks()[label], ROWS[label]
+    assert row_problem(task, row) == ""
+    for name in row.keys() - {"aliases", "chain_of_thought"}:
+        assert name in row_problem(task, {key: value for key, value in row.items() if key != name})
+
+
+@pytest.mark.parametrize(
+    ("label", "change", "problem"),
+    [
+        ("copa", {"gold": 2}, "'gold' is 2; give the index of the right one of 2 choices"),
+        ("copa", {"gold": True}, "'gold' is True"),
+        ("copa", {"choices": ["a"]}, "two or more"),
+        ("copa", {"choices": ["a", ""]}, "two or more"),
+        ("copa", {"query": 3}, "as text"),
+        ("squad", {"continuation": " "}, "empty"),
+        ("gsm8k_cot", {"aliases": "b"}, "'aliases' is 'b'"),
+        ("gsm8k_cot", {"chain_of_thought": 3}, "'chain_of_thought' is 3"),
+    ],
+)
+def test_what_is_wrong_with_a_row(label, change, problem):
+    assert problem in row_problem(load_tasks()[label], ROWS[label] | change)
+
+
+def test_every_row_of_the_suites_is_sound():
+    roots = [Path(evaluation.__file__).parent / "mini_v1", *([SHARED / "eval"] if (SHARED / "eval").is_dir() else [])]
+    for root in roots:
+        for entry in load_suite(root).entries.values():
+            if entry.path and not entry.encrypted and entry.path.stat().st_size < 3_000_000:
+                assert checked_rows(entry.task, entry.path)
 
 
 def test_suite_json_renames_and_shortens(tmp_path):
@@ -143,7 +201,7 @@ def test_the_real_files_are_all_accounted_for():
     if not (SHARED / "eval").is_dir():
         pytest.skip("../shared/data/eval is absent")
     suite = load_suite(SHARED / "eval")
-    assert suite.name == "dclm-reconstructed" and len(suite.tasks) == 48
+    assert suite.name == "dclm-reconstructed" and len(suite.tasks) == 50
     assert suite.reconstructed == ["mmlu_zeroshot", "hellaswag_zeroshot", "mmlu_fewshot", "hellaswag"]
-    assert list(suite.missing) == ["bigbench_elementary_math_qa", "squad", "bbq", "gpqa_main", "gpqa_diamond"]
-    assert suite.missing["gpqa_main"] == "encrypted"
+    assert list(suite.missing) == ["bigbench_elementary_math_qa", "squad", "bbq"]
+    assert [label for label, entry in suite.entries.items() if entry.encrypted] == ["gpqa_main", "gpqa_diamond"]
