@@ -24,6 +24,8 @@ class Aggregate:
 
     core: float | None
     """Mean centered accuracy over the 22 CORE tasks; None unless all are there."""
+    core_no_squad: float | None = None
+    """The mean over the 21 CORE tasks other than squad: `CORE-21 (no squad)`, another metric that is never ranked with CORE."""
     extended: float | None
     """The same over all 53 tasks."""
     mmlu: float | None
@@ -79,6 +81,7 @@ def aggregate(accuracies: Mapping[str, float], eval_version: str = "v2") -> Aggr
         by_category.setdefault(task.category, []).append(label)
     return Aggregate(
         core=_mean(centered, [label for label, task in tasks.items() if task.in_core]),
+        core_no_squad=_mean(centered, [label for label, task in tasks.items() if task.in_core and label != "squad"]),
         extended=_mean(centered, list(tasks)),
         mmlu=accuracies.get("mmlu_fewshot"),
         categories={category: _mean(centered, labels) for category, labels in by_category.items()},

@@ -2,6 +2,7 @@
 
 import json
 import pkgutil
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -74,8 +75,8 @@ def tasks() -> Rows:
 def datasets(store: Store) -> Rows:
     """One row a committed dataset."""
     refs: dict[str, list[str]] = {}
-    for pipeline, _, node, where in store.refs():
-        refs.setdefault(where.name, []).append(f"{pipeline}.{node}")
+    for pipeline, variant, node, where in store.refs():
+        refs.setdefault(where.name, []).append(f"{pipeline}.{node}" if variant == "default" else f"{pipeline}_{variant}.{node}")
     rows = []
     for where in store.dataset_dirs():
         m = where.manifest()
@@ -90,7 +91,7 @@ def status(store: Store) -> Rows:
     for event in read_journals(store):
         row = runs.setdefault(
             event["run"],
-            {"run": event["run"], "pipeline": event["pipeline"], "state": "killed or running", "_start": event["time"], "shards": 0},
+            {"run": event["run"], "pipeline": event["pipeline"], "state": _open_state(event), "_start": event["time"], "shards": 0},
         )
         row["seconds"] = round(event["time"] - row["_start"], 1)
         kind = event["event"]
@@ -110,6 +111,13 @@ def status(store: Store) -> Rows:
         for r in runs.values()
     ]  # fmt: skip
     return sorted(rows, key=lambda r: r["run"], reverse=True)
+
+
+def _open_state(started: dict[str, Any]) -> str:
+    """What has become of a run whose journal has no end."""
+    if started.get("host") != socket.gethostname():
+        return f"running or killed on {started.get('host')}"
+    return "running" if Path(f"/proc/{started['pid']}").exists() else "killed"
 
 
 def find_dataset(store: Store, name: str) -> DatasetDir:
@@ -210,24 +218,29 @@ def training_cost(scale: str) -> dict[str, Any]:
     return SCALES[scale].plan()
 
 
-def print_board(store: Store, pipeline: str) -> Path:
-    """Print funnel and leaderboard of a pipeline's last benchmark, and where the page is; return its path."""
-    from evaluation.leaderboard import table
-    from flows.funnel import print_funnel
-    from flows.terminal import cell, console, print_table
-
+def board_dir(store: Store, pipeline: str) -> Path:
+    """Where the site of a pipeline's last benchmark lies; UserError if there is none."""
     ref = store.read_ref(pipeline, "default", "leaderboard")
     if ref is None:
         raise UserError(f"{pipeline} has no leaderboard in {store.root}; run `winnow benchmark {pipeline}` first")
-    where = store.dataset_dir(*ref)
+    return store.dataset_dir(*ref).files
+
+
+def print_board(store: Store, pipeline: str) -> Path:
+    """Print funnel and leaderboard of a pipeline's last benchmark, and where the page is; return its path."""
+    from evaluation.board import table
+    from flows.funnel import print_funnel
+    from flows.terminal import cell, console, print_table
+
+    files = board_dir(store, pipeline)
     print_funnel(store, pipeline)
-    board = json.loads((where.files / "board.json").read_text())
+    board = json.loads((files / "board.json").read_text())
     rows = [_board_row(row) for row in table(board)]
     same = {name: rows[0][name] for name in ("suite", "scale", "tokens", "seeds") if len({row[name] for row in rows}) == 1}
     columns = [name for name in rows[0] if name not in same]
     print_table(rows, "leaderboard: " + ", ".join(f"{name} {cell(value)}" for name, value in same.items()), columns=columns)
-    console.print(where.manifest().summary["headline"], highlight=False, markup=False)
-    page = where.files / "index.html"
+    console.print(" ".join(group["headline"] for group in board["groups"]), highlight=False, markup=False)
+    page = files / "index.html"
     console.print(f"\npage: {page}", soft_wrap=True, highlight=False, markup=False)
     return page
 
@@ -240,11 +253,12 @@ def _board_row(row: dict[str, Any]) -> dict[str, Any]:
             return ""
         return f"{100 * row[name]:.1f}" + (" (at chance)" if row[f"{name}_at_chance"] else "")
 
-    interval = f"{row['mean']:.3f} [{row['low']:.3f}, {row['high']:.3f}]" if row["low"] is not None else f"{row['mean']:.3f}"
+    mean = "" if row["mean"] is None else f"{row['mean']:.3f}"
+    interval = f"{mean} [{row['low']:.3f}, {row['high']:.3f}]" if row["low"] is not None else mean
     texts = {f"{name}_bpb": round(value, 3) for name, value in (row["val_bpb"] or {}).items()}
     return {
         "rank": row["mark"], "strategy": row["strategy"], "status": row["status"], row["metric"]: interval, **texts, "core": percent("core"),
-        "extended": percent("extended"), "epochs": f"{row['epochs']:.2f}", "suite": row["suite"], "scale": row["scale"],
+        "extended": percent("extended"), "epochs": "" if row["epochs"] is None else f"{row['epochs']:.2f}", "suite": row["suite"], "scale": row["scale"],
         "tokens": row["train_tokens"], "seeds": row["seeds"],
     }  # fmt: skip
 
@@ -259,7 +273,8 @@ def print_scores(store: Store, dataset: str, as_json: bool) -> None:
         return
     rows = [{"task": label, **scores} for label, scores in summary["tasks"].items()]
     print_table(rows, f"{dataset}: suite {summary['suite']}")
-    print_table([{"metric": k, "value": v} for k, v in summary["val_bpb"].items()], "validation bits per byte")
+    numbers = {"core": summary["core"], "extended": summary["extended"], "core_bpb": summary["core_bpb"], **{f"val_bpb/{k}": v for k, v in summary["val_bpb"].items()}}
+    print_table([{"metric": name, "value": value} for name, value in numbers.items() if value is not None], "together")
 
 
 def serve_board(store: Store, pipeline: str, port: int) -> None:
@@ -269,11 +284,8 @@ def serve_board(store: Store, pipeline: str, port: int) -> None:
 
     from flows.terminal import console
 
-    ref = store.read_ref(pipeline, "default", "leaderboard")
-    if ref is None:
-        raise UserError(f"{pipeline} has no leaderboard in {store.root}; run `winnow benchmark {pipeline}` first")
+    page = board_dir(store, pipeline) / "index.html"
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(store.root))
-    page = store.dataset_dir(*ref).files / "index.html"
     with http.server.ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
         console.print(
             f"http://127.0.0.1:{server.server_port}/{page.relative_to(store.root)}  (stop with Ctrl-C)", soft_wrap=True, highlight=False

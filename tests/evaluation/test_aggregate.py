@@ -103,3 +103,13 @@ def test_accuracies_refuse_a_table_they_can_not_read():
     mixed = pa.table({"task": ["bbq", "bbq"], "category": [None, "Age"], "correct": [True, True]})
     with pytest.raises(ValueError, match="with and without"):
         accuracies(mixed)
+
+
+def test_core_without_squad_is_another_number():
+    given = {label: 0.3 + i / 100 for i, label in enumerate(load_tasks())}
+    centered = {label: centered_accuracy(given[label], task) for label, task in load_tasks().items() if task.in_core}
+    assert aggregate(given).core == pytest.approx(sum(centered.values()) / 22)
+    del given["squad"], centered["squad"]
+    assert aggregate(given).core is None and aggregate(given).core_no_squad == pytest.approx(sum(centered.values()) / 21)
+    del given["copa"]
+    assert aggregate(given).core_no_squad is None

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import time
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from scipy import stats
 from evaluation.statistics import (
     TaskCount,
     arm_intervals,
+    benjamini_hochberg,
     centered_accuracy,
     centered_chance_test,
     chance_test,
@@ -232,3 +234,19 @@ def test_order_of_the_input_changes_nothing():
         repr(compare_arms({name: ARMS[name] for name in names}, True).pairs) for names in itertools.permutations(ARMS)
     }
     assert len(results) == 1
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=60))
+def test_benjamini_hochberg_is_scipys(p_values):
+    np.testing.assert_allclose(benjamini_hochberg(p_values), stats.false_discovery_control(p_values), atol=1e-15)
+    assert benjamini_hochberg([]) == []
+
+
+def test_five_hundred_arms_are_compared_in_seconds():
+    rng = np.random.default_rng(0)
+    scores = {f"arm {i}": {seed: float(rng.normal(i / 100, 0.1)) for seed in range(2)} for i in range(500)}
+    start = time.process_time()
+    found = compare_arms(scores, lower_is_better=False)
+    assert time.process_time() - start < 20 and len(found.pairs) == 500 * 499 // 2
+    p = np.array([pair.p_adjusted for pair in found.pairs])
+    assert np.all(np.diff(p) >= 0) and found.ranks[found.best] == 1

@@ -1,18 +1,20 @@
-"""The board says no more than the statistics do, and the page opens from disk with nothing from a network."""
+"""The board says no more than the statistics do, is strict JSON, and never mixes what may not be compared."""
 
 import copy
 import json
 import math
 import random
 import re
-import shutil
-import subprocess
-from html.parser import HTMLParser
+import time
 
+import numpy as np
 import pytest
 
-from evaluation.leaderboard import build_board, format_number, format_short, render, safe_href, table
+from evaluation.aggregate import aggregate
+from evaluation.board import build_board, merge_boards, table
+from evaluation.item_statistics import TaskItems
 from evaluation.statistics import compare_arms
+from evaluation.tasks import load_tasks
 
 CATEGORIES = (
     "world knowledge",
@@ -33,7 +35,6 @@ TASKS = [
     for i in range(53)
 ]
 ARMS = {"raw": 1.40, "heuristics": 1.30, "classifier": 1.298, "color": 1.33}
-HOSTILE = "</script><img src=x onerror=alert(1)>\"'&{{ 7*7 }}\u2028"
 
 
 def run(strategy, seed, bpb, scale="nano", **changes):
@@ -82,6 +83,23 @@ def run(strategy, seed, bpb, scale="nano", **changes):
     return entry | changes
 
 
+def suite_run(strategy, seed, lift, scale="1b-1x"):
+    """A run of the real suite with items: passages of two questions, right with probability `lift`."""
+    rng = np.random.default_rng([seed, int(1000 * lift), len(strategy)])
+    tasks = load_tasks()
+    items, results = {}, {}
+    for label, task in tasks.items():
+        right = (rng.random(60) < lift).astype(float)
+        items[label] = TaskItems(np.arange(60), right, np.zeros(60, np.int64), ("",), np.arange(60) // 2)
+        chance = task.baseline_v2 / 100
+        results[label] = {"accuracy": right.mean(), "num_items": 60, "correct": right.sum(), "random_baseline": chance, "gold_bpb": None}
+    whole = aggregate({label: row["accuracy"] for label, row in results.items()})
+    return {
+        "strategy": strategy, "scale": scale, "seed": seed, "suite": "dclm", "eval_version": "v2", "tasks": results, "items": items,
+        "core": whole.core, "core_no_squad": whole.core_no_squad, "extended": whole.extended, "missing": [],
+    }  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def entries():
     return [run(name, seed, bpb) for name, bpb in ARMS.items() for seed in range(3)]
@@ -94,35 +112,6 @@ def board(entries):
 
 def primary(group):
     return next(m for m in group["metrics"] if m["name"] == group["primary"])
-
-
-class Page(HTMLParser):
-    """Collects what a browser would load, and checks that every element is closed in order."""
-
-    VOID = frozenset({"meta", "link", "br", "img", "input", "hr", "wbr"})
-
-    def __init__(self, html):
-        super().__init__()
-        self.open, self.tags, self.links, self.ids = [], [], [], []
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag, attributes):
-        found = dict(attributes)
-        assert len(found) == len(attributes), f"repeated attribute in {tag}"
-        self.tags.append((tag, found))
-        self.ids += [found["id"]] if "id" in found else []
-        self.links += [
-            (tag, name, found[name]) for name in ("src", "href", "action", "data", "srcset") if name in found
-        ]
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-
-    def handle_endtag(self, tag):
-        assert self.open and self.open.pop() == tag, f"</{tag}> closes another element"
 
 
 def test_the_board_says_what_the_statistics_say(entries, board):
@@ -162,7 +151,7 @@ def test_one_run_each_names_nobody():
     assert board["headline"].startswith("No winner can be named (one run, training variance unknown). Lowest: ")
     assert {row["mark"] for row in table(board)} == {"\N{EN DASH}"}
     assert all(row["low"] is None for row in table(board))
-    assert "training variance unknown" in render(board)
+    assert {a["reason"] for a in primary(board["groups"][0])["arms"]} == {"one run, training variance unknown"}
 
 
 def test_lone_run_is_shown_but_not_compared(entries):
@@ -177,11 +166,11 @@ def test_diverged_run_keeps_its_strategy_out_and_the_json_strict(entries):
     json.loads(json.dumps(board, allow_nan=False))
     row = table(board)[-1]
     assert row["strategy"] == "hot" and row["reason"] == "seed 1 is not finite: the run diverged"
-    render(board)
 
 
 @pytest.mark.parametrize(
-    "field,value", [("suite", "mini-v1"), ("scale", "1b-1x"), ("eval_version", "v1"), ("pool", "p2")]
+    "field,value",
+    [("suite", "mini-v1"), ("scale", "1b-1x"), ("eval_version", "v1"), ("pool", "p2"), ("origin", "published"), ("reconstructed", ["mmlu_fewshot"])],
 )
 def test_groups_are_never_mixed(entries, field, value):
     others = [
@@ -229,87 +218,12 @@ def test_chance_marks(board):
             result["accuracy"] = result["correct"] / 200
     core = build_board(low, TASKS)["groups"][0]["strategies"][0]["core"]
     assert core["at_chance"] and core["above"] == 0 and core["num_tasks"] == 22
-    assert "at chance" in render(build_board(low, TASKS))
 
 
 def test_same_input_in_any_order_gives_the_same_bytes(entries, board):
     shuffled = random.Random(0).sample(entries, len(entries))
     again = build_board(shuffled, TASKS[::-1], "A title")
     assert json.dumps(again) == json.dumps(board)
-    assert render(json.loads(json.dumps(board))) == render(again)
-
-
-def test_page_is_well_formed_and_loads_nothing(board):
-    html = render(board)
-    page = Page(html)
-    assert not page.open and len(page.ids) == len(set(page.ids))
-    for tag, name, value in page.links:
-        assert tag == "a" or (tag, name, value) == ("link", "href", "data:,")
-    assert not any(tag in {"img", "iframe", "object", "embed"} or "src" in found for tag, found in page.tags)
-    assert "@import" not in html and "url(" not in html and "fetch(" not in html
-    assert sum("data-task" in found for _, found in page.tags) == 53
-    assert sum(found.get("scope") == "rowgroup" for tag, found in page.tags if tag == "th") == 6
-    assert all("aria-label" in found for tag, found in page.tags if found.get("role") == "img")
-    assert all("href" in found for tag, found in page.tags if tag == "a")
-    assert "without a reason" in html  # 10 - 4 documents lost, 5 with a reason
-
-
-def test_a_seed_keeps_its_lane_in_every_row(entries):
-    html = render(build_board([*entries, run("late", 2, 1.3)], TASKS))
-    lanes = set(re.findall(r'cy="([\d.]+)" r="4"><title>seed 2:', html))
-    assert len(lanes) == 1
-
-
-def test_data_in_the_page_is_the_board(board):
-    found = re.search(r'<script type="application/json" id="board">(.*?)</script>', render(board), re.S)
-    assert json.loads(found.group(1)) == board
-
-
-def test_hostile_strings_are_escaped():
-    fields = (
-        "strategy",
-        "description",
-        "pipeline",
-        "fingerprint",
-        "card",
-        "commit",
-        "hardware",
-        "date",
-        "suite",
-        "eval_version",
-    )
-    entry = run("x", 0, 1.0) | dict.fromkeys(fields, HOSTILE)
-    entry["funnel"] = [
-        {"node": HOSTILE, "stage": "s" + HOSTILE, "documents_in": 3, "documents_out": 1, "dropped": {HOSTILE: 2}}
-    ]
-    entry["val_bpb"] = {HOSTILE: 1.0, "b": 1.1}
-    entry["tasks"] = {HOSTILE: next(iter(entry["tasks"].values()))}
-    entry["missing"] = [HOSTILE]
-    task = TASKS[0] | {"label": HOSTILE, "category": HOSTILE, "task_type": HOSTILE}
-    html = render(build_board([entry, entry | {"seed": 1}], [task], HOSTILE))
-    page = Page(html)
-    assert "<img" not in html and "{{ 7*7 }}" in html
-    assert html.count("<script") == html.count("</script>") == 2
-    assert not any("onerror" in found for _, found in page.tags)
-    assert not any(tag == "a" and HOSTILE in found["href"] for tag, found in page.tags)
-
-
-@pytest.mark.parametrize(
-    "link,good",
-    [
-        ("../a/README.md", True),
-        ("https://example.org/a", True),
-        ("javascript:alert(1)", False),
-        ("java\nscript:alert(1)", False),
-        (" javascript:alert(1)", False),
-        ("data:text/html,x", False),
-        ("//example.org/x", False),
-        ('a" onclick="x', False),
-        (None, False),
-    ],
-)
-def test_links(link, good):
-    assert safe_href(link) == (link if good else None)
 
 
 def test_bad_runs_are_refused(entries):
@@ -338,44 +252,99 @@ def test_notes_tell_what_could_mislead(entries):
     assert "different values of commit" in notes
 
 
-def test_runs_without_tasks_or_funnel_still_make_a_page():
-    bare = [
-        {
-            "strategy": s,
-            "scale": "nano",
-            "seed": i,
-            "suite": "m",
-            "eval_version": "v2",
-            "val_bpb": {"t": 1 + i / 50 + len(s) / 9 + i * len(s) / 999},
-        }
-        for s in ("a", "bb")
-        for i in range(3)
-    ]
-    Page(render(build_board(bare)))
-    assert build_board([])["headline"] == "No runs yet."
-    Page(render(build_board([])))
+def test_training_and_item_intervals_are_two_things():
+    entries = [suite_run(name, seed, lift) for name, lift in (("a", 0.55), ("b", 0.6)) for seed in (0, 1, 2)]
+    (group,) = build_board([*entries, suite_run("lone", 0, 0.6)])["groups"]
+    core = primary(group)
+    assert core["name"] == "core" and core["pair_test"].startswith("t test on the two-way layout")
+    by_name = {arm["strategy"]: arm for arm in core["arms"]}
+    for name in ("a", "b"):
+        assert [value["seed"] for value in by_name[name]["values"]] == [0, 1, 2]
+        assert "3 training runs" in by_name[name]["training"]
+        assert by_name[name]["low"] < by_name[name]["mean"] < by_name[name]["high"]
+    lone = by_name["lone"]
+    assert lone["low"] is None and lone["training"] == "1 run, training variance unknown" and lone["rank"] is None
+    for arm in core["arms"]:
+        for value in arm["values"]:
+            assert value["item"]["low"] < value["value"] < value["item"]["high"] and value["item"]["num_clusters"] < value["item"]["num_items"]
+    (words,) = core["item_conditions"]
+    assert words == "this model, this suite, conditional on few-shot seed 1234"
+    assert {run["item_condition"] for row in group["strategies"] for run in row["runs"]} == {words}
 
 
-def test_numbers():
-    assert format_number(-0.0004, 3) == "0.000" and format_number(-0.5, 1) == "\N{MINUS SIGN}0.5"
-    assert format_number(None, 3) == "\N{EN DASH}" and format_number(0.1234, 1, 100) == "12.3"
-    assert [format_short(v) for v in (0, 999, 999.9, 1234, 45_600_000, 999_999, 7.8e9)] == [
-        "0", "999", "1.00K", "1.23K", "45.6M", "1.00M", "7.80B",
-    ]  # fmt: skip
+def test_trained_models_are_compared_question_by_question():
+    entries = [suite_run(name, seed, lift) for name, lift in (("a", 0.5), ("b", 0.7)) for seed in (0, 1)]
+    (group,) = build_board(entries)["groups"]
+    (pair,) = group["item_pairs"]["pairs"]
+    assert (pair["first"], pair["second"], pair["paired"]) == ("b", "a", True) and group["item_pairs"]["complete"]
+    at = pair["scores"].index("core")
+    assert pair["effect"][at] > 0 and pair["marked"][at] and pair["p_value"][at] == pair["p_adjusted"][at]
+    assert pair["tests"][pair["test"][at]] == "paired difference over items, clustered"
+    without = [{k: v for k, v in entry.items() if k != "items"} for entry in entries]
+    (pair,) = build_board(without)["groups"][0]["item_pairs"]["pairs"]
+    assert not pair["paired"] and set(pair["tests"]) == {"unpaired two-sample z test over items"}
 
 
-def test_a_browser_shows_every_task_and_switches_the_metric(board, tmp_path):
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no chromium on this machine")
-    page = tmp_path / "board.html"
-    # The picker is used before the document is dumped, and what the script did is seen in the dump.
-    use = "<script>const s=document.querySelector('select');s.value='core_bpb';s.dispatchEvent(new Event('change'))</script>"
-    page.write_text(render(board).replace("</body>", use + "</body>"))
-    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-    flags += " --disable-component-update --disable-sync --dump-dom"
-    command = [chromium, *flags.split(), f"--user-data-dir={tmp_path / 'profile'}", page.as_uri()]
-    dom = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True).stdout
-    assert dom.count("data-task=") == 53 and dom.count('class="strategy"') == 4
-    shown = [found for _, found in Page(dom).tags if "data-metric" in found and "hidden" not in found]
-    assert shown and {found["data-metric"] for found in shown} == {"core_bpb"}
+def test_core_21_is_a_column_of_its_own():
+    whole, part = [suite_run("whole", s, 0.6, scale="1b-1x") for s in (0, 1)], [suite_run("part", s, 0.9, scale="1b-1x") for s in (0, 1)]
+    for entry in part:
+        del entry["tasks"]["squad"], entry["items"]["squad"]
+        entry |= {"core": None, "extended": None, "missing": ["squad"]}
+    (group,) = build_board([*whole, *part])["groups"]
+    assert primary(group)["name"] == "core"
+    arms = {arm["strategy"]: arm for arm in primary(group)["arms"]}
+    assert arms["part"]["mean"] is None and arms["part"]["reason"] == "not measured"
+    other = next(m for m in group["metrics"] if m["name"] == "core_no_squad")
+    assert other["label"] == "CORE-21 (no squad)" and all(arm["mean"] is not None for arm in other["arms"])
+    assert "core_no_squad" not in {m["name"] for m in build_board(whole)["groups"][0]["metrics"]}
+    (alone,) = build_board(part)["groups"]
+    assert alone["primary"] == "core_no_squad" and alone["ranked_by"].endswith("because no run has core.")
+
+
+def test_limited_runs_have_no_core():
+    (group,) = build_board([suite_run("a", 0, 0.6) | {"limited": True, "core_bpb": 1.2}])["groups"]
+    assert {m["name"] for m in group["metrics"]} == {"core_bpb"} and group["strategies"][0]["core"] is None
+    assert any("they have no CORE" in note for note in group["notes"])
+
+
+def test_flags_and_few_shot_seeds_are_told():
+    flagged = suite_run("a", 0, 0.6) | {"flags": [{"task": "copa", "reason": "answered choice 1 to all 100 questions"}]}
+    (group,) = build_board([flagged, suite_run("b", 0, 0.6) | {"fewshot_seed": 7}])["groups"]
+    row = next(row for row in group["strategies"] if row["strategy"] == "a")
+    assert row["flags"] == [{"task": "copa", "reason": "answered choice 1 to all 100 questions", "seed": 0}]
+    assert any("1 of 2 strategies" in note for note in group["notes"]) and any("1234 and 7" in note or "7 and 1234" in note for note in group["notes"])
+
+
+def test_decisions_between_scales_list_pairs_and_then_give_a_number():
+    def scaled(count):
+        return [
+            run(f"s{i}", 0, 1.0 + i / 50, scale, train_tokens=tokens)
+            for i in range(count)
+            for scale, tokens in (("nano", 10**6), ("400m-1x", 10**9))
+        ]
+
+    few = [d for d in build_board(scaled(5), TASKS)["decisions"] if d["metric"] == "val_bpb"]
+    assert [(d["small_scale"], d["large_scale"], d["accuracy"], len(d["pairs"])) for d in few] == [("nano", "400m-1x", None, 10)]
+    (many,) = [d for d in build_board(scaled(9), TASKS)["decisions"] if d["metric"] == "val_bpb"]
+    assert many["accuracy"] == pytest.approx(1.0, abs=0.1) and many["low"] <= many["accuracy"] <= many["high"]
+    assert len(many["datasets"]) == 9 and all(pair["agrees"] is False for pair in many["pairs"])
+
+
+def test_five_hundred_strategies_make_a_board_of_bounded_size():
+    entries = [run(f"s{i:03}", seed, 1 + i / 1000) for i in range(500) for seed in (0, 1)]
+    start = time.process_time()
+    board = build_board(entries, TASKS)
+    assert time.process_time() - start < 60
+    assert all(len(metric["pairs"]) < 500 and metric["pairs_tested"] == 124_750 for metric in board["groups"][0]["metrics"] if metric["pairs"])
+    assert len(json.dumps(board)) < 25e6
+
+
+def test_boards_are_merged_group_by_group(board, entries):
+    imported = build_board([entry | {"origin": "published"} for entry in entries], TASKS)
+    both = merge_boards([board, imported], "Both")
+    assert [group["origin"] for group in both["groups"]] == ["", "published"] and both["headline"] == board["headline"]
+    assert merge_boards([], "x")["headline"] == "No runs yet."
+    with pytest.raises(ValueError, match="two boards have the group"):
+        merge_boards([board, board], "x")
+    with pytest.raises(ValueError, match="a board of version 1"):
+        merge_boards([board | {"board_version": 1}], "x")
