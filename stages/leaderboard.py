@@ -1,7 +1,9 @@
 """Put evaluated models on one board: the table of strategies, the 53-task heat map, the funnel behind every row.
 
-reads: evaluations (their manifests, and through them the lineage of every model)   writes: index.html, board.json, results.parquet
-cost: milliseconds a run. What may be claimed is decided by evaluation/statistics.py.
+reads: evaluations (items and manifests, and through them the lineage of every model)
+writes: index.html, pair.html, datasets/*.html, board.json, results.json
+cost: half a second a run of the whole suite, and a tenth for every pair of strategies. What may be claimed is decided by
+evaluation/statistics.py (training) and evaluation/item_statistics.py (questions).
 """
 
 from pathlib import Path
@@ -23,12 +25,16 @@ class Leaderboard:
     title: str = "Curation strategies compared"
 
 
-@stage(version=1, kind="artifact", takes=("table*",), needs={"task", "correct"}, reproducible="given its evaluations; the page names date and machine")
+ITEM_COLUMNS = ("task", "category", "row", "correct", "prediction", "gold", "generated")
+
+
+@stage(version=2, kind="artifact", takes=("table*",), needs=set(ITEM_COLUMNS), reproducible="given its evaluations; the page names date and machine")
 def leaderboard(config: Leaderboard, inputs: Inputs, resources: Resources) -> Artifact:
     """Build the page, the board as JSON and the results as a table from evaluations of several strategies and seeds."""
     import json
 
-    from evaluation.leaderboard import build_board, render
+    from evaluation.board import build_board
+    from evaluation.page import render_site
 
     runs = inputs.of("table")
     if len(runs) != len(config.strategies):
@@ -38,15 +44,21 @@ def leaderboard(config: Leaderboard, inputs: Inputs, resources: Resources) -> Ar
     board = build_board(entries, _tasks(entries[0]["eval_version"]), title=config.title)
     out = Path(resources.scratch)
     (out / "board.json").write_text(json.dumps(board, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    (out / "index.html").write_text(render(board), encoding="utf-8")
+    pages = render_site(board, [_dataset_page(documents) for documents in _training_sets(runs)])
+    for name, page in pages.items():
+        (out / name).parent.mkdir(exist_ok=True)
+        (out / name).write_text(page, encoding="utf-8")
     results = list(_results(entries))
     (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     headline = " ".join(group["headline"] for group in board["groups"])
-    return Artifact(("index.html", "board.json", "results.json"), {"headline": headline, "results": results})
+    return Artifact((*pages, "board.json", "results.json"), {"headline": headline, "results": results})
 
 
 def _entry(run: Dataset, strategy: str, description: str, pipeline: str) -> dict[str, Any]:
-    """Describe one evaluated model as evaluation.leaderboard wants it, following its lineage back to the extraction."""
+    """Describe one evaluated model as evaluation.board wants it, following its lineage back to the extraction."""
+    from evaluation.aggregate import aggregate
+    from evaluation.item_statistics import degenerate_answers, read_items
+
     model = run.inputs("artifact")[0]
     sequences = model.inputs("table")[0]
     documents = sequences.inputs("documents")[0]
@@ -55,17 +67,33 @@ def _entry(run: Dataset, strategy: str, description: str, pipeline: str) -> dict
     baselines = {task["label"]: task["random_baseline"] for task in tasks}
     in_core = {task["label"] for task in tasks if task["in_core"]}
     core_bpb = [row["gold_bpb"] for label, row in score["tasks"].items() if label in in_core and row["gold_bpb"] is not None]
+    whole = aggregate({label: row["accuracy"] for label, row in score["tasks"].items() if label in baselines}, score["eval_version"])
+    items = _items(run)
+    limited = bool(score.get("limited", "-limit" in score["suite"]))  # a part of the questions is another measurement: no CORE
+    core, core_no_squad, extended = (None,) * 3 if limited else (score["core"], whole.core_no_squad, score["extended"])
     return {
         "strategy": strategy, "description": description, "scale": fit["scale"], "seed": fit["seed"], "suite": score["suite"],
         "eval_version": score["eval_version"], "pipeline": pipeline, "fingerprint": documents.fingerprint,
         "card": f"../../../{documents.name}/README.md",  # from <store>/leaderboard/<fingerprint>/files/
         "documents": documents.manifest.rows_out, "dataset_tokens": fit["dataset_tokens"], "train_tokens": fit["train_tokens"],
-        "epochs": fit["epochs"], "val_bpb": score["val_bpb"],
-        "tasks": {label: {**row, "random_baseline": baselines[label]} for label, row in score["tasks"].items()},
-        "core": score["core"], "extended": score["extended"], "core_bpb": sum(core_bpb) / len(core_bpb) if core_bpb else None,
-        "missing": score["missing"], "commit": made["commit"], "hardware": made["hardware"], "date": made["started"][:10],
-        "train_seconds": fit["train_seconds"], "funnel": funnel(documents),
+        "params": fit["params"], "epochs": fit["epochs"], "val_bpb": score["val_bpb"],
+        "tasks": {label: {**row, "random_baseline": baselines[label]} for label, row in score["tasks"].items() if label in baselines},
+        "core": core, "core_no_squad": core_no_squad, "extended": extended, "mmlu": whole.mmlu, "limited": limited,
+        "core_bpb": sum(core_bpb) / len(core_bpb) if core_bpb else None,
+        "missing": score["missing"], "reconstructed": score.get("reconstructed") or [], "items": read_items(items),
+        "flags": [{"task": label, "reason": reason} for label, reason in degenerate_answers(items).items()],
+        "fewshot_seed": run.manifest.config.get("fewshot_seed", 1234), "commit": made["commit"], "hardware": made["hardware"],
+        "date": made["started"][:10], "train_seconds": fit["train_seconds"], "funnel": funnel(documents),
     }  # fmt: skip
+
+
+def _items(run: Dataset) -> Any:
+    """The answers to every question of an evaluation; `cluster` is read where the evaluation wrote it."""
+    import pyarrow as pa
+
+    columns = [*ITEM_COLUMNS, *(name for name in ("cluster",) if name in run.schema.names)]
+    tables = [run.table(shard.name, columns) for shard in run.shards if not shard.name.startswith("validation-")]
+    return pa.concat_tables(tables) if tables else run.schema.empty_table().select(columns)
 
 
 def funnel(documents: Dataset) -> list[dict[str, Any]]:
@@ -98,8 +126,69 @@ def _results(entries: list[dict[str, Any]]) -> Any:
     for entry in entries:
         key = {name: entry[name] for name in ("strategy", "scale", "seed", "suite", "eval_version")}
         numbers = {f"val_bpb/{name}": value for name, value in entry["val_bpb"].items()}
-        numbers |= {"core": entry["core"], "extended": entry["extended"], "core_bpb": entry["core_bpb"], "epochs": entry["epochs"]}
+        numbers |= {"core": entry["core"], "core_no_squad": entry["core_no_squad"], "extended": entry["extended"]}
+        numbers |= {"core_bpb": entry["core_bpb"], "epochs": entry["epochs"]}
         numbers |= {f"accuracy/{label}": row["accuracy"] for label, row in entry["tasks"].items()}
         for metric, value in numbers.items():
             if value is not None:
                 yield {**key, "metric": metric, "value": value}
+
+
+def _training_sets(runs: tuple[Dataset, ...]) -> list[Dataset]:
+    """The datasets that the evaluated models were trained on, each once, by fingerprint."""
+    found = [run.inputs("artifact")[0].inputs("table")[0].inputs("documents")[0] for run in runs]
+    return [documents for _, documents in sorted({documents.fingerprint: documents for documents in found}.items())]
+
+
+def _dataset_page(documents: Dataset) -> dict[str, Any]:
+    """What `evaluation.page` shows of a training set: its card, every step's drops with samples, lengths and scores."""
+    from evaluation import dataset_profile as profile
+
+    manifest = documents.manifest
+    numbers = [field.name for field in documents.schema if str(field.type) in ("halffloat", "float", "double")]
+    scores = [{"title": score["column"], **score} for score in profile.number_histograms(_rows(documents, ["id", *numbers]))]
+    steps, step = [], documents
+    while True:
+        for judge in step.inputs("sidecar"):
+            if "limit" in judge.schema.names and (found := profile.verdict_histogram(_rows(judge, ["keep", "value", "limit"]))):
+                scores.append({"title": f"{judge.manifest.stage}: {judge.manifest.config.get('by') or 'value'}", **found})
+        samples = profile.dropped_samples(_rows(step, None, "dropped")) if step.manifest.rows_dropped else {}
+        drops, seen = step.manifest.drops, [reason for _, reason in samples]
+        unseen = {(step.manifest.stage, reason): [] for reason in drops if reason not in seen}  # rare ones, beyond the rows looked at
+        reasons = [  # two steps of a chain may give one reason: the manifest has their sum only
+            {"step": where, "reason": reason, "samples": found, "documents": drops.get(reason) if seen.count(reason) < 2 else None}
+            for (where, reason), found in sorted({**samples, **unseen}.items())
+        ]
+        steps.append({"name": step.name, "rows_dropped": step.manifest.rows_dropped, "reasons": reasons})
+        parents = step.inputs("documents")
+        if not parents:
+            break
+        step = parents[0]
+    return {
+        "name": documents.name, "fingerprint": documents.fingerprint, "stage": manifest.stage, "version": manifest.version,
+        "documents": manifest.rows_out, "text_bytes": manifest.text_bytes, "columns": documents.schema.names,
+        "commit": manifest.provenance["commit"], "argv": manifest.provenance["argv"], "card": f"../../../../{documents.name}/README.md",
+        "funnel": [{**s, "dropped": sorted(s["dropped"].items(), key=lambda item: (-item[1], item[0]))} for s in funnel(documents)],
+        "steps": steps[::-1], "lengths": profile.length_histogram(_rows(documents, ["text"])), "scores": scores,
+        "kept": profile.kept_samples(_rows(documents, ["id", "url", "text"])), "excerpt": profile.EXCERPT,
+    }  # fmt: skip
+
+
+PAGE_SHARDS, PAGE_ROWS = 16, 2000
+"""A page is about at most so many shards, evenly over a dataset, and the first rows of each: it says about how many documents."""
+
+
+def _rows(dataset: Dataset, columns: list[str] | None, kind: str = "documents") -> Any:
+    """Yield the batches of a dataset that its page is about."""
+    import pyarrow.parquet as pq
+
+    from evaluation.dataset_profile import spread
+
+    for shard in spread(dataset.shards, PAGE_SHARDS):
+        left = PAGE_ROWS
+        with pq.ParquetFile(dataset.parquet_file(shard.name, kind)) as file:
+            for batch in file.iter_batches(batch_size=PAGE_ROWS, columns=columns):
+                yield batch.slice(0, left)
+                left -= batch.num_rows
+                if left <= 0:
+                    break

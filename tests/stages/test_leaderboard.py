@@ -1,15 +1,17 @@
 """The board of the tiny comparison: its entries, the funnel behind them, its files, and its way into SQL."""
 
+import html
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 from evaluation.board import build_board
-from evaluation.page import render
 from stages.core import catalog
 from stages.core.stage import Inputs, Resources
-from stages.leaderboard import _entry, funnel, leaderboard
+from stages.leaderboard import _dataset_page, _entry, funnel, leaderboard
 from tests.stages.test_train import LIMIT, NUM_BLANK, NUM_REPEATED, NUM_TEXTS
 from tests.stages.test_train import world as world
 
@@ -31,20 +33,22 @@ def test_board_holds_every_run_in_one_group(world):
     assert group["provenance"]["pipeline"] == ["tiny"] and group["provenance"]["runs"] == 4
 
 
-def test_page_is_the_board_rendered(world):
-    board = json.loads(Path(world["leaderboard"].file("board.json")).read_text(encoding="utf-8"))
+def test_pages_are_written_beside_the_board(world):
     page = Path(world["leaderboard"].file("index.html")).read_text(encoding="utf-8")
-    assert page == render(board) and "No text twice." in page and "<title>Tiny" in page
+    assert "No text twice." in page and "<title>Tiny" in page
+    assert Path(world["leaderboard"].file("pair.html")).is_file()
 
 
-def test_card_links_lead_from_the_page_to_a_readme(world):
-    page = Path(world["leaderboard"].file("index.html"))
+def test_card_links_lead_from_the_pages_to_a_readme(world):
+    index = Path(world["leaderboard"].file("index.html"))
     for strategy, node in (("everything", "web"), ("distinct", "distinct")):
         entry = _entry(world[f"evaluate_{strategy}_0"], strategy, "", "tiny")
-        card = (page.parent / entry["card"]).resolve()
+        card = (index.parent / entry["card"]).resolve()
         assert card == (world[node].path / "README.md").resolve() and card.is_file()
         assert entry["fingerprint"] == world[node].fingerprint
-        assert entry["card"] in page.read_text(encoding="utf-8"), "the page links it"
+        page = index.parent / "datasets" / f"{entry['fingerprint'][:12]}.html"
+        assert f"datasets/{page.name}" in index.read_text(encoding="utf-8"), "the board links the dataset's page"
+        assert f"../{entry['card']}" in page.read_text(encoding="utf-8"), "which links the card"
 
 
 def test_funnel_walks_back_to_the_extraction_with_reasons(world):
@@ -104,3 +108,18 @@ def test_entry_has_the_answers_and_a_limited_run_no_core(world):
     (group,) = build_board([entry, _entry(world["evaluate_everything_0"], "everything", "", "tiny")])["groups"]
     (pair,) = group["item_pairs"]["pairs"]
     assert pair["paired"] and len(pair["scores"]) >= 53
+
+
+def test_a_dataset_page_shows_its_documents_and_its_sql_answers(world):
+    page = Path(world["leaderboard"].file(f"datasets/{world['distinct'].fingerprint[:12]}.html")).read_text(encoding="utf-8")
+    facts = _dataset_page(world["distinct"])
+    assert facts["lengths"]["documents"] == facts["documents"] == NUM_TEXTS == sum(facts["lengths"]["counts"])
+    duplicates = next(r for step in facts["steps"] for r in step["reasons"] if r["reason"] == "exact_duplicate")
+    assert duplicates["documents"] == NUM_REPEATED and duplicates["samples"][0]["detail"]["kept_id"].startswith("web/")
+    assert html.escape(duplicates["samples"][0]["text"]) in page and html.escape(facts["kept"][0]["text"]) in page
+    assert sum(count for step in facts["funnel"] for _, count in step["dropped"]) == NUM_REPEATED + NUM_BLANK
+    queries = [shlex.split(line)[2] for line in map(html.unescape, re.findall(r"winnow sql [^\n<]+", page))]
+    with catalog.connect(world.store) as db:
+        rows, *drops = [db.sql(query).fetchall() for query in queries]
+    assert {metric for _, metric, _ in rows} >= {"val_bpb/held", "epochs"} and {seed for seed, *_ in rows} == {0, 1}
+    assert drops == [[("no_text", NUM_BLANK)], [("exact_duplicate", NUM_REPEATED)]]
