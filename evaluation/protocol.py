@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 class LanguageModel(Protocol):
-    """A causal language model: teacher-forced scores at chosen positions, and greedy generation."""
+    """A causal language model: teacher-forced scores at chosen positions, and greedy generation.
+
+    One capability is optional, `ForestModel.score_forest`; a model that lacks it, or has None there, gets padded rows.
+    """
 
     max_seq_len: int
     """Longest input in tokens."""
@@ -29,7 +32,7 @@ class LanguageModel(Protocol):
     def score(
         self, tokens_BT: np.ndarray, rows_N: np.ndarray, cols_N: np.ndarray, targets_N: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """log p(targets_N[n] | tokens_BT[rows_N[n], : cols_N[n] + 1]) in nats (float32), and the likeliest token there (int64).
+        """log p(targets_N[n] | tokens_BT[rows_N[n], : cols_N[n] + 1]) in nats (float), and the likeliest token there (int64).
 
         tokens_BT is int64 and right-padded with 0; the model is causal, so padding after a scored position is harmless.
         The LM head is needed at the N positions asked for only.
@@ -42,6 +45,20 @@ class LanguageModel(Protocol):
         """Greedy continuation of every prompt, new tokens only.
 
         A row ends at max_new_tokens, or as soon as `stop(new_tokens)` is true, which is asked after each token.
+        """
+        ...
+
+
+class ForestModel(LanguageModel, Protocol):
+    """A model that can score continuations of one context without reading the context again for each."""
+
+    def score_forest(
+        self, tokens_T: np.ndarray, parents_T: np.ndarray, places_N: np.ndarray, targets_N: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """log p(targets_N[n] | the tokens from the root down to places_N[n]) in nats (float), and the likeliest token there.
+
+        tokens_T holds trees end to end and parents_T the index of the token before each one, -1 where a tree begins; a
+        token follows its parent, and a tree's tokens are contiguous. A token's position is its depth. All int64.
         """
         ...
 

@@ -4,28 +4,35 @@
   per-token perplexity) wins; of exact ties the lowest index.
 - language modeling: right if every token of the continuation is the likeliest one under teacher forcing.
 - generation: the greedy answer, cut at the first stop string, after the last chain-of-thought delimiter, normalised; right
-  if it begins with any normalised accepted answer.
+  if it begins with any normalised accepted answer. Its first answer is scored under teacher forcing too, for `gold_bpb`.
 
-Work is saved without touching a result: the last token of a continuation is never fed, a choice whose input is a prefix of
-another one's rides along in that row (so one-token choices cost one row per question), and rows of all tasks are sorted by
-length and packed under a token budget. The plan depends on the requests and the budget alone.
+Work is saved without touching a result: a question's choices share what they have in common (see trees.py), the last token
+of a continuation is never fed, and trees of all tasks together, largest first, fill batches up to a token budget. A model
+without `score_forest` gets padded rows. The plan depends on the requests and the budget alone.
 
 Legend: B rows of a batch, T positions, N scored tokens.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import logging
 import re
 import string
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
+from .journal import Journal
 from .protocol import LanguageModel, Tokenizer
 from .requests import Request
 from .tasks import GENERATION, LANGUAGE_MODELING, load_tasks
+from .trees import Tree, trees_of
 
 logger = logging.getLogger(__name__)
 
@@ -46,12 +53,32 @@ ITEM_SCHEMA = pa.schema(
         pa.field("truncated", pa.int32(), nullable=False),
     ]
 )
-"""One row per question. log_probs: nats, summed over each choice's tokens. greedy: whether every token of the choice is the
-model's likeliest. prediction, gold: choice indices (language modeling: gold 0 and no prediction; generation: neither).
-gold_bpb: bits of the right continuation per UTF-8 byte of its text. gold_prob: softmax over the choices' mean token
+"""One row per question. log_probs: nats, summed over each choice's tokens (generation: one choice, the first answer). greedy:
+whether every token of the choice is the model's likeliest. prediction, gold: choice indices (language modeling: gold 0 and no
+prediction; generation: neither). gold_bpb: bits of the right continuation per UTF-8 byte of its text. gold_prob: softmax over the choices' mean token
 log-probabilities, at the right one. truncated: choices of this question that lost tokens."""
 
 DEGENERATE_MIN_ITEMS = 20  # below this, one answer for everything is no news
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is, in tokens to be scored or generated."""
+
+    done_tokens: int
+    total_tokens: int
+    eta_seconds: float | None
+    """From this run's own speeds of scoring and of generation; None until both have been seen. On the long side at first."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Trees to score, or questions of one kind to generate answers for. Questions are indices of the ordered requests."""
+
+    num_tokens: int
+    trees: tuple[tuple[int, int], ...] = ()
+    """(question, which of its trees): they are grown again when their turn comes, so a suite's trees are never all in memory."""
+    prompts: tuple[int, ...] = ()
 
 
 def score_requests(
@@ -60,68 +87,144 @@ def score_requests(
     tokenizer: Tokenizer,
     *,
     max_batch_tokens: int = 8_192,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    resume: tuple[str | Path, str] | None = None,
 ) -> pa.Table:
     """Per-item results (`ITEM_SCHEMA`) in the order of the task table, then of the rows in the file.
 
-    `max_batch_tokens` bounds rows x longest row of a batch (a longer single row runs alone): a few thousand suit a CPU's
-    caches, an accelerator wants ten times as many. `progress(done, total)` counts tokens. Raises ValueError for a request that does not fit the model, for one seen twice, and where the model returns NaN.
+    `max_batch_tokens` bounds the tokens of a batch, padding included (a longer single tree runs alone): a few thousand suit a
+    CPU's caches, an accelerator wants ten times as many. With `resume`, a directory and the identity of model and tokenizer,
+    finished batches are written there and not run again. Raises ValueError for a request that does not fit the model, for one seen
+    twice, and where the model returns NaN.
     """
     requests = _in_order(requests)
-    scored = [index for index, request in enumerate(requests) if request.task_type != GENERATION]
-    generated = [index for index, request in enumerate(requests) if request.task_type == GENERATION]
-    rows = [row for index in scored for row in _rows_of(index, requests[index])]
-    lengths = np.array([_input_length(requests[index], choices[0]) for index, choices in rows], dtype=np.int64)
-    groups = _generation_groups(requests, generated)
-    total = int(lengths.sum()) + sum(len(requests[i].contexts[0]) + requests[i].max_new_tokens for i in generated)
-    done = 0
-
-    log_probs = {index: [0.0] * len(requests[index].continuations) for index in scored}
-    greedy = {index: [False] * len(requests[index].continuations) for index in scored}
-    for batch in plan_batches(lengths, max_batch_tokens):
-        spans = _score_batch(model, requests, [rows[position] for position in batch])
-        for index, choice, log_prob, is_greedy in spans:
-            log_probs[index][choice] = log_prob
-            greedy[index][choice] = is_greedy
-        done += int(lengths[batch].sum())
-        if progress is not None:
-            progress(done, total)
+    forest = getattr(model, "score_forest", None) is not None
+    batches = _plan(requests, max_batch_tokens, forest)
+    journal = None if resume is None else Journal(resume[0], _plan_hash(requests, batches, resume[1]))
+    clock = _Clock(batches, progress)
+    log_probs = {index: [0.0] * len(request.continuations) for index, request in enumerate(requests) if request.continuations}
+    greedy = {index: [False] * len(choices) for index, choices in log_probs.items()}
     texts: dict[int, str] = {}
-    for (max_new_tokens, stops), members in groups.items():
-        prompt_lengths = np.array([len(requests[index].contexts[0]) + max_new_tokens for index in members])
-        for batch in plan_batches(prompt_lengths, max_batch_tokens):
-            prompts = [requests[members[position]].contexts[0].tolist() for position in batch]
-            answers = _generate_batch(model, tokenizer, prompts, max_new_tokens, stops)
-            texts.update((members[position], text) for position, text in zip(batch, answers, strict=True))
-            done += int(prompt_lengths[batch].sum())
-            if progress is not None:
-                progress(done, total)
-    records = [
-        _generated_record(request, texts[index])
-        if request.task_type == GENERATION
-        else _scored_record(request, log_probs[index], greedy[index])
-        for index, request in enumerate(requests)
-    ]
+    try:
+        for place, batch in enumerate(batches):
+            results = None if journal is None else journal.finished.get(place)
+            with clock.batch(batch, skipped=results is not None):
+                if results is None:
+                    if batch.trees:
+                        results = _score_batch(model, [(at, trees_of(requests[at], not forest)[number]) for at, number in batch.trees])
+                    else:
+                        results = _generate_batch(model, tokenizer, requests, batch)
+                    if journal is not None:
+                        journal.append(place, results)
+            for index, *found in results:
+                if batch.trees:
+                    choice, log_probs[index][choice], greedy[index][choice] = found[0], found[1], found[2]
+                else:
+                    texts[index] = found[0]
+    finally:
+        if journal is not None:
+            journal.close()
+    records = [_record(request, log_probs.get(index), greedy.get(index), texts.get(index)) for index, request in enumerate(requests)]
     _warn_of_degenerate_answers(records)
     return pa.Table.from_pylist(records, schema=ITEM_SCHEMA)
 
 
-def plan_batches(lengths: np.ndarray, max_batch_tokens: int) -> list[np.ndarray]:
-    """Index arrays that cover `lengths`, longest first (ties: in order), each with count x longest <= max_batch_tokens.
+def plan_batches(lengths: np.ndarray, max_batch_tokens: int, *, padded: bool = True) -> list[np.ndarray]:
+    """Index arrays that cover `lengths`, longest first (ties: in order), each within the budget or of one element.
 
-    Longest first shows an out-of-memory error at once and makes the remaining time honest.
+    What counts is count x longest, or without padding the sum. Longest first shows an out-of-memory error at once and keeps
+    the remaining time honest.
     """
     if max_batch_tokens < 1:
         raise ValueError(
             f"plan_batches: max_batch_tokens is {max_batch_tokens}; give at least the longest row, e.g. 16384"
         )
-    order = np.argsort(-np.asarray(lengths), kind="stable")
+    lengths = np.asarray(lengths)
+    order = np.argsort(-lengths, kind="stable")
+    ends = np.cumsum(lengths[order])
     batches, start = [], 0
     while start < len(order):
-        count = max(1, int(max_batch_tokens // max(1, int(lengths[order[start]]))))
-        batches.append(order[start : start + count])
-        start += count
+        if padded:
+            count = int(max_batch_tokens // max(1, int(lengths[order[start]])))
+        else:
+            before = int(ends[start - 1]) if start else 0
+            count = int(np.searchsorted(ends, before + max_batch_tokens, side="right")) - start
+        batches.append(order[start : start + max(1, count)])
+        start += max(1, count)
     return batches
+
+
+def _plan(requests: list[Request], max_batch_tokens: int, forest: bool) -> list[_Batch]:
+    """All batches in the order in which they run: one of either kind first, so that both speeds are known early."""
+    trees, sizes = [], []
+    for index, request in enumerate(requests):
+        if request.continuations:
+            for number, tree in enumerate(trees_of(request, not forest)):
+                trees.append((index, number))
+                sizes.append(len(tree))
+    sizes = np.array(sizes, dtype=np.int64)
+    score = [
+        _Batch(int(sizes[chosen].sum()), trees=tuple(trees[position] for position in chosen))
+        for chosen in plan_batches(sizes, max_batch_tokens, padded=not forest)
+    ]
+    kinds: dict[tuple[int, tuple[str, ...]], list[int]] = {}  # same length limit, same stop strings
+    for index, request in enumerate(requests):
+        if request.task_type == GENERATION:
+            kinds.setdefault((request.max_new_tokens, request.early_stops), []).append(index)
+    generate = []
+    for (max_new_tokens, _), members in kinds.items():
+        needs = np.array([len(requests[index].contexts[0]) + max_new_tokens for index in members])
+        for chosen in plan_batches(needs, max_batch_tokens):
+            generate.append(_Batch(int(needs[chosen].sum()), prompts=tuple(members[position] for position in chosen)))
+    return score[:1] + generate[:1] + score[1:] + generate[1:]
+
+
+def _plan_hash(requests: list[Request], batches: list[_Batch], model: str) -> str:
+    """Everything that the results of the batches depend on."""
+    digest = hashlib.sha256(repr(("batches", 1, model)).encode())
+    for request in requests:
+        digest.update(repr((request.task, request.row, request.max_new_tokens, request.early_stops)).encode())
+        for context, before in zip(request.contexts, (None, *request.contexts), strict=False):
+            digest.update(b"=" if before is not None and np.array_equal(context, before) else context.tobytes())
+        for continuation in request.continuations:
+            digest.update(repr(len(continuation)).encode() + continuation.tobytes())
+    for batch in batches:
+        digest.update(repr((batch.trees, batch.prompts)).encode())
+    return digest.hexdigest()[:32]
+
+
+class _Clock:
+    """Tells whoever watches how far the run is and how long the rest will take."""
+
+    def __init__(self, batches: list[_Batch], progress: Callable[[Progress], None] | None):
+        self.progress = progress
+        self.left = {True: 0, False: 0}
+        for batch in batches:
+            self.left[bool(batch.trees)] += batch.num_tokens
+        self.total = sum(self.left.values())
+        self.spent = {True: [0, 0.0], False: [0, 0.0]}
+        """Tokens and seconds of this run, for scoring (True) and generation."""
+
+    @contextlib.contextmanager
+    def batch(self, batch: _Batch, skipped: bool) -> Iterator[None]:
+        """Around the work on a batch."""
+        kind, start = bool(batch.trees), time.monotonic()
+        yield
+        self.left[kind] -= batch.num_tokens
+        if not skipped:
+            self.spent[kind][0] += batch.num_tokens
+            self.spent[kind][1] += time.monotonic() - start
+        if self.progress is not None:
+            left = sum(self.left.values())
+            self.progress(Progress(self.total - left, self.total, self._eta()))
+
+    def _eta(self) -> float | None:
+        seconds = 0.0
+        for kind, tokens in self.left.items():
+            if tokens and not self.spent[kind][0]:
+                return None
+            seconds += tokens * self.spent[kind][1] / max(1, self.spent[kind][0])
+        return seconds
 
 
 def _in_order(requests: Sequence[Request]) -> list[Request]:
@@ -136,80 +239,53 @@ def _in_order(requests: Sequence[Request]) -> list[Request]:
     return ordered
 
 
-def _input_length(request: Request, choice: int) -> int:
-    return len(request.contexts[choice]) + len(request.continuations[choice]) - 1
-
-
-def _rows_of(index: int, request: Request) -> list[tuple[int, list[int]]]:
-    """(request, choices) per row to run: the first choice's input is the row, the others' are prefixes of it."""
-    inputs = [
-        np.concatenate([context, continuation[:-1]])
-        for context, continuation in zip(request.contexts, request.continuations, strict=True)
-    ]
-    rows: list[list[int]] = []
-    for choice in sorted(range(len(inputs)), key=lambda choice: -len(inputs[choice])):
-        for row in rows:
-            if np.array_equal(inputs[row[0]][: len(inputs[choice])], inputs[choice]):
-                row.append(choice)
-                break
-        else:
-            rows.append([choice])
-    return [(index, row) for row in rows]
-
-
-def _score_batch(
-    model: LanguageModel, requests: list[Request], rows: list[tuple[int, list[int]]]
-) -> list[tuple[int, int, float, bool]]:
-    """(request, choice, log-probability, greedy) for every choice that the rows carry."""
-    longest = max(_input_length(requests[index], choices[0]) for index, choices in rows)
-    if longest > model.max_seq_len:
+def _score_batch(model: LanguageModel, trees: Sequence[tuple[int, Tree]]) -> list[tuple[int, int, float, bool]]:
+    """(request, choice, log-probability, greedy) for every choice that the trees carry."""
+    deepest = max(tree.depth for _, tree in trees)
+    if deepest > model.max_seq_len:
         raise ValueError(
-            f"score_requests: an input has {longest} tokens, the model takes {model.max_seq_len}; "
+            f"score_requests: an input has {deepest} tokens, the model takes {model.max_seq_len}; "
             "compile the requests with the model's max_seq_len"
         )
-    tokens_BT = np.zeros((len(rows), longest), dtype=np.int64)
-    spans, rows_N, cols_N, targets_N = [], [], [], []
-    for row, (index, choices) in enumerate(rows):
-        request = requests[index]
-        context, continuation = request.contexts[choices[0]], request.continuations[choices[0]]
-        tokens_BT[row, : len(context)] = context
-        tokens_BT[row, len(context) : len(context) + len(continuation) - 1] = continuation[:-1]
-        for choice in choices:
-            first, targets = len(request.contexts[choice]) - 1, request.continuations[choice]
-            spans.append((index, choice, len(targets)))
-            rows_N.append(np.full(len(targets), row, dtype=np.int64))
-            cols_N.append(np.arange(first, first + len(targets), dtype=np.int64))
-            targets_N.append(targets.astype(np.int64))
-    flat_targets_N = np.concatenate(targets_N)
-    largest = max(int(tokens_BT.max()), int(flat_targets_N.max()))
+    spans = [(index, row, *span) for row, (index, tree) in enumerate(trees) for span in tree.spans]
+    targets_N = np.concatenate([targets for *_, targets in spans])
+    largest = max(int(targets_N.max()), *(int(tree.tokens_T.max()) for _, tree in trees))
     if largest >= model.vocab_size:
         raise ValueError(
             f"score_requests: token id {largest} is outside the model's vocabulary of {model.vocab_size}; "
             "use the tokenizer that the model was trained with"
         )
-    log_probs_N, likeliest_N = model.score(tokens_BT, np.concatenate(rows_N), np.concatenate(cols_N), flat_targets_N)
+    if getattr(model, "score_forest", None) is not None:
+        begins = np.cumsum([0, *(len(tree) for _, tree in trees)])
+        tokens_T = np.concatenate([tree.tokens_T for _, tree in trees])
+        parents_T = np.concatenate(
+            [np.where(tree.parents_T < 0, -1, tree.parents_T + begin) for begin, (_, tree) in zip(begins, trees, strict=False)]
+        )
+        places_N = np.concatenate([begins[row] + places for _, row, _, places, _ in spans])
+        log_probs_N, likeliest_N = model.score_forest(tokens_T, parents_T, places_N, targets_N)
+    else:
+        tokens_BT = np.zeros((len(trees), deepest), dtype=np.int64)
+        for row, (_, tree) in enumerate(trees):
+            tokens_BT[row, : len(tree)] = tree.tokens_T
+        rows_N = np.concatenate([np.full(len(places), row, dtype=np.int64) for _, row, _, places, _ in spans])
+        cols_N = np.concatenate([places for *_, places, _ in spans])
+        log_probs_N, likeliest_N = model.score(tokens_BT, rows_N, cols_N, targets_N)
     if np.isnan(log_probs_N).any():
         raise ValueError("score_requests: the model returned NaN log-probabilities; its training diverged")
-    starts = np.cumsum([0, *(length for _, _, length in spans[:-1])])
+    starts = np.cumsum([0, *(len(targets) for *_, targets in spans[:-1])])
     sums = np.add.reduceat(log_probs_N.astype(np.float64), starts)
-    hits = np.logical_and.reduceat(likeliest_N == flat_targets_N, starts)
+    hits = np.logical_and.reduceat(likeliest_N == targets_N, starts)
     return [
         (index, choice, float(total), bool(hit))
-        for (index, choice, _), total, hit in zip(spans, sums, hits, strict=True)
+        for (index, _, choices, *_), total, hit in zip(spans, sums, hits, strict=True)
+        for choice in choices
     ]
 
 
-def _generation_groups(requests: list[Request], generated: list[int]) -> dict[tuple[int, tuple[str, ...]], list[int]]:
-    """Questions that may run in one batch: same length limit, same stop strings."""
-    groups: dict[tuple[int, tuple[str, ...]], list[int]] = {}
-    for index in generated:
-        groups.setdefault((requests[index].max_new_tokens, requests[index].early_stops), []).append(index)
-    return groups
-
-
-def _generate_batch(
-    model: LanguageModel, tokenizer: Tokenizer, prompts: list[list[int]], max_new_tokens: int, stops: tuple[str, ...]
-) -> list[str]:
+def _generate_batch(model: LanguageModel, tokenizer: Tokenizer, requests: list[Request], batch: _Batch) -> list[tuple[int, str]]:
+    """(request, generated text) of questions that share a length limit and stop strings."""
+    prompts = [requests[index].contexts[0].tolist() for index in batch.prompts]
+    max_new_tokens, stops = requests[batch.prompts[0]].max_new_tokens, requests[batch.prompts[0]].early_stops
     longest = max(map(len, prompts)) + max_new_tokens
     if longest > model.max_seq_len:
         raise ValueError(
@@ -229,45 +305,38 @@ def _generate_batch(
         return pattern is not None and pattern.search(tokenizer.decode(list(new_tokens[-tail:]))) is not None
 
     answers = model.generate(prompts, max_new_tokens, stop)
-    return [tokenizer.decode(_before(list(answer), eos)) for answer in answers]
+    return [(index, tokenizer.decode(_before(list(answer), eos))) for index, answer in zip(batch.prompts, answers, strict=True)]
 
 
 def _before(tokens: list[int], eos: int | None) -> list[int]:
     return tokens[: tokens.index(eos)] if eos is not None and eos in tokens else tokens
 
 
-def _scored_record(request: Request, log_probs: list[float], greedy: list[bool]) -> dict:
-    num_tokens = [len(continuation) for continuation in request.continuations]
+def _record(request: Request, log_probs: list[float] | None, greedy: list[bool] | None, text: str | None) -> dict:
+    """A row of `ITEM_SCHEMA`; what does not apply is left out."""
+    record = {"task": request.task, "category": request.category, "row": request.row, "truncated": sum(request.truncated)}
+    if log_probs is not None:
+        gold, num_tokens = request.gold or 0, [len(continuation) for continuation in request.continuations]
+        bits = -log_probs[gold] / np.log(2)
+        record |= {
+            "log_probs": log_probs,
+            "num_tokens": num_tokens,
+            "greedy": greedy,
+            "gold_bpb": bits / request.gold_bytes if request.gold_bytes else None,
+        }
+    if request.task_type == GENERATION:
+        right = answer_matches(text, request.answers, request.early_stops, request.cot_delimiter)
+        return record | {"generated": text, "correct": right}
+    if request.task_type == LANGUAGE_MODELING:
+        return record | {"gold": gold, "correct": greedy[gold]}
     means = np.array(log_probs) / np.array(num_tokens)
-    several = request.task_type != LANGUAGE_MODELING
-    prediction = int(np.argmax(means)) if several else None  # the first maximum: ties go to the lowest index
+    prediction = int(np.argmax(means))  # the first maximum: ties go to the lowest index
     weights = np.exp(means - means.max()) if np.isfinite(means.max()) else np.ones_like(means)
-    gold = request.gold
-    return {
-        "task": request.task,
-        "category": request.category,
-        "row": request.row,
-        "log_probs": log_probs,
-        "num_tokens": num_tokens,
-        "greedy": greedy,
+    return record | {
         "prediction": prediction,
         "gold": gold,
-        "generated": None,
-        "correct": prediction == gold if several else greedy[gold],
-        "gold_bpb": -log_probs[gold] / np.log(2) / request.gold_bytes if request.gold_bytes else None,
-        "gold_prob": float(weights[gold] / weights.sum()) if several else None,
-        "truncated": sum(request.truncated),
-    }
-
-
-def _generated_record(request: Request, text: str) -> dict:
-    return {
-        "task": request.task,
-        "category": request.category,
-        "row": request.row,
-        "generated": text,
-        "correct": answer_matches(text, request.answers, request.early_stops, request.cot_delimiter),
-        "truncated": sum(request.truncated),
+        "correct": prediction == gold,
+        "gold_prob": float(weights[gold] / weights.sum()),
     }
 
 
@@ -299,9 +368,7 @@ def _warn_of_degenerate_answers(records: list[dict]) -> None:
     for record in records:
         by_task.setdefault(record["task"], []).append(record)
     for task, items in by_task.items():
-        texts = (
-            [item["generated"] for item in items if item["generated"] is not None] if "generated" in items[0] else []
-        )
+        texts = [item["generated"] for item in items if "generated" in item]
         if texts and not any(text.strip() for text in texts):
             logger.warning("%s: all %d generated answers are empty", task, len(texts))
         predictions = {item.get("prediction") for item in items} - {None}

@@ -17,8 +17,7 @@ def benchmark(
     pipeline: str = "demo",
     scales: list[str] | None = None,
     seeds: list[int] | None = None,
-    eval_data: str = "",
-    eval_limit: int | None = None,
+    evaluation: dict[str, Any] | None = None,
     overrides: dict[str, Any] | None = None,
     store: str = "store",
     workers: int = 2,
@@ -27,10 +26,9 @@ def benchmark(
 ) -> dict[str, str]:
     """Compare the strategies of `pipeline`; return the dataset of each node, `leaderboard` among them.
 
-    eval_data: directory of a suite in llm-foundry's layout; "" = the embedded mini-v1.
-    eval_limit: at most so many questions a task; such results form a group of their own.
+    evaluation: fields of the config Evaluate, such as eval_data, limit and fewshot_seed.
     """
-    arguments = {"pipeline": pipeline, "eval_data": eval_data, "eval_limit": eval_limit}
+    arguments = {"pipeline": pipeline, "evaluation": evaluation}
     arguments |= {"scales": tuple(scales)} if scales else {}
     arguments |= {"seeds": tuple(seeds)} if seeds else {}
     plan = load_plan(PlanRef("pipelines.benchmark:plan", arguments, tuple((overrides or {}).items())))

@@ -15,11 +15,16 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
+from flows.board_verbs import leaderboard_app
 from flows.errors import UserError
+from flows.eval_verbs import add_item_verbs, eval_data_app
 
 app = App(name="winnow", help=__doc__, help_format="plaintext", version="0.1.0", suppress_keyboard_interrupt=False)
-leaderboard_app = App(name="leaderboard", help="Build the page of a benchmark, or serve it.")
 app.command(leaderboard_app)
+app.command(eval_data_app)
+eval_app = App(name="eval", help="Evaluate a model, or look into evaluations.")
+app.command(eval_app)
+add_item_verbs(eval_app)
 
 StoreDir = Annotated[Path, Parameter(name="--store", env_var="WINNOW_STORE", help="Directory of datasets.")]
 Json = Annotated[bool, Parameter(name="--json", negative=(), help="Print JSON for scripts.")]
@@ -40,6 +45,12 @@ Sample = Annotated[
     float | None,
     Parameter(name="--sample", help="Only this share of every source's shards, chosen by the hash of their names; what trains a model stays whole."),
 ]
+FEWSHOT_SEED = 1234
+EvalData = Annotated[
+    str, Parameter(name="--eval-data", help="Tasks: mini (embedded), dclm (those of `winnow eval-data`), or a directory in llm-foundry's layout.")
+]
+Limit = Annotated[int | None, Parameter(name="--limit", help="At most so many questions a task: a nested subset, ranked apart.")]
+FewshotSeed = Annotated[int, Parameter(name="--fewshot-seed", help="Seed of the examples before a question; llm-foundry's is 1234.")]
 CORES = os.cpu_count() or 1
 
 
@@ -133,8 +144,9 @@ def benchmark(
     *,
     scales: list[str] | None = None,
     seeds: int = 3,
-    eval_data: Path | None = None,
-    limit: int | None = None,
+    eval_data: EvalData = "",
+    limit: Limit = None,
+    fewshot_seed: FewshotSeed = FEWSHOT_SEED,
     set_: Sets = None,
     workers: Workers = CORES,
     device: Device = "cpu",
@@ -145,13 +157,13 @@ def benchmark(
 ) -> None:
     """Compare the strategies of a pipeline: curate, tokenise, train, evaluate, and print funnel, leaderboard and page.
 
-    --eval-data is a directory of tasks in llm-foundry's layout; without it the embedded mini-v1 suite is used.
+    Without --eval-data the embedded mini-v1 suite is used.
     """
     from stages.core.plan import PlanRef, load_plan
 
     if seeds < 1:
         raise UserError(f"--seeds {seeds}: a comparison needs 1 seed or more")
-    arguments: dict[str, Any] = {"pipeline": pipeline, "seeds": tuple(range(seeds)), **_suite(eval_data, limit)}
+    arguments: dict[str, Any] = {"pipeline": pipeline, "seeds": tuple(range(seeds)), **_suite(store, eval_data, limit, fewshot_seed)}
     if scales:
         arguments["scales"] = tuple(scales)
     ref = PlanRef("pipelines.benchmark:plan", arguments, _overrides(set_))
@@ -306,36 +318,26 @@ def train(
         terminal.print_json({"dataset": dataset, **inspect_store.find_dataset(_store(store), dataset).manifest().summary})
 
 
-@app.command(name="eval")
+@eval_app.default
 def eval_(
-    strategy: str = "", *, pipeline: str = "demo", scale: str = "nano", seed: int = 0, eval_data: Path | None = None,
-    limit: int | None = None, workers: Workers = CORES,
+    model: str = "", *, pipeline: str = "demo", scale: str = "nano", seed: int = 0, eval_data: EvalData = "",
+    limit: Limit = None, fewshot_seed: FewshotSeed = FEWSHOT_SEED, workers: Workers = CORES,
     device: Device = "cpu", keep_dropped_text: KeepText = None, store: StoreDir = Path("store"), json: Json = False,
 ) -> None:  # fmt: skip
-    """Evaluate one strategy's model on the 53 tasks and the validation texts (and train it if need be)."""
+    """Evaluate MODEL on the 53 tasks: a strategy of the pipeline, trained if need be, or a model on disk.
+
+    A model on disk is a directory that transformers saved, or a GGUF file. A strategy's model is also asked for bits per byte of the
+    validation texts. Killed and run again, it goes on where it was.
+    """
     from flows import inspect_store
 
     resources = _resources(workers, device, keep_dropped_text)
-    dataset = _one_node("evaluate", strategy, pipeline, scale, seed, _suite(eval_data, limit), resources, store, json)
+    suite = _suite(store, eval_data, limit, fewshot_seed)
+    if "/" in model or model.endswith(".gguf"):
+        dataset = _evaluate_model(model, suite, resources, store, json)
+    else:
+        dataset = _one_node("evaluate", model, pipeline, scale, seed, suite, resources, store, json)
     inspect_store.print_scores(_store(store), dataset, json)
-
-
-@leaderboard_app.command
-def build(pipeline: str = "demo", *, to: Path | None = None, store: StoreDir = Path("store")) -> None:
-    """Print the leaderboard of the last benchmark of PIPELINE; --to copies its page there."""
-    from flows import inspect_store
-
-    page = inspect_store.print_board(_store(store), pipeline)
-    if to:
-        to.write_bytes(page.read_bytes())
-
-
-@leaderboard_app.command(name="serve")
-def serve_board(pipeline: str = "demo", *, port: int = 8000, store: StoreDir = Path("store")) -> None:
-    """Serve the store's pages on http://127.0.0.1:PORT until stopped."""
-    from flows import inspect_store
-
-    inspect_store.serve_board(_store(store), pipeline, port)
 
 
 @app.command
@@ -433,9 +435,22 @@ def _print_outcomes(made: Any, view: Any, title: str, json: bool) -> None:
     terminal.print_table([view.rows[node.name] for node in made.nodes if node.name in view.rows], f"{title}: {view.seconds:.1f} s", json)
 
 
-def _suite(eval_data: Path | None, limit: int | None) -> dict[str, Any]:
-    """Which questions: a directory in llm-foundry's layout ("" = mini-v1), and at most how many of each task."""
-    return {"eval_data": str(eval_data.absolute()) if eval_data else "", "eval_limit": limit}
+def _suite(store: Path, eval_data: str, limit: int | None, fewshot_seed: int) -> dict[str, Any]:
+    """Which questions are asked, as fields of Evaluate: only those that differ from its defaults, so that a flow's parameters stay readable."""
+    from flows.eval_data import suite_dir
+
+    fields = {"eval_data": str(suite_dir(store, eval_data).absolute()) if eval_data not in ("", "mini") else "", "limit": limit, "fewshot_seed": fewshot_seed}
+    return {"evaluation": {name: value for name, value in fields.items() if value not in ("", None, FEWSHOT_SEED)}}
+
+
+def _evaluate_model(model: str, suite: dict[str, Any], resources: dict[str, Any], store: Path, json: bool) -> str:
+    """Evaluate a model on disk; return the name of the dataset of its items."""
+    from stages.core.plan import PlanRef, load_plan
+    from stages.core.resolve import open_node
+
+    made = load_plan(PlanRef("pipelines.evaluate_model:plan", {"model": str(Path(model).absolute()), **suite}))
+    _run(made, "", {}, store, resources, False, json)
+    return open_node(_store(store), made, "items").name
 
 
 def _one_node(

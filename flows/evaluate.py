@@ -1,5 +1,7 @@
 """The evaluate flow: the 53 tasks and the validation texts for one strategy's model."""
 
+from typing import Any
+
 from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
@@ -16,15 +18,14 @@ def evaluate(
     strategy: str = "raw",
     scale: str = "nano",
     seed: int = 0,
-    eval_data: str = "",
-    eval_limit: int | None = None,
+    evaluation: dict[str, Any] | None = None,
     store: str = "store",
     workers: int = 2,
     device: str = "cpu",
     keep_dropped_text: KeepDroppedText = None,
 ) -> str:
     """Train if need be, then evaluate one model; return its dataset of per-item results (`evaluate/<fingerprint>`)."""
-    arguments = {"pipeline": pipeline, "scales": (scale,), "seeds": (seed,), "eval_data": eval_data, "eval_limit": eval_limit}
+    arguments = {"pipeline": pipeline, "scales": (scale,), "seeds": (seed,), "evaluation": evaluation}
     node = f"evaluate_{strategy}_{scale.replace('-', '_')}_{seed}"
     plan = load_plan(PlanRef("pipelines.benchmark:plan", arguments)).until(node)
     outcomes = execute(plan, Store(store), Resources(workers=workers, device=device, keep_dropped_text=keep_dropped_text))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -115,6 +116,54 @@ class KVCache:
         self.lengths_B = self.lengths_B[rows]
 
 
+class Forest:
+    """Token trees laid end to end in one row: each token sees itself, its parent, and so on to the root of its tree.
+
+    `parents_T` gives the place of the token before each one, -1 where a tree begins; a tree's tokens are contiguous and
+    follow their parents. `positions_T` is the depth of each. The trunk that a tree begins with is ordinary causal
+    attention; only the branches behind it need a mask, of (tokens of the branches, tokens of the tree).
+    """
+
+    def __init__(self, parents_T: np.ndarray, device: torch.device) -> None:
+        places_T = np.arange(len(parents_T))
+        roots = np.flatnonzero(parents_T < 0)
+        bends = np.flatnonzero((parents_T != places_T - 1) & (parents_T >= 0))
+        ends = np.append(roots[1:], len(parents_T))
+        positions_T = places_T - np.repeat(roots, ends - roots)
+        self.trees: list[tuple[int, int, int, Tensor | None]] = []
+        """(begin, end of the trunk, end, mask of the branches) of each tree."""
+        first_bends = np.append(bends, len(parents_T))[np.searchsorted(bends, roots)]
+        for begin, bend, end in zip(roots.tolist(), np.minimum(first_bends, ends).tolist(), ends.tolist(), strict=True):
+            if bend == end:
+                self.trees.append((begin, end, end, None))
+                continue
+            sees = np.zeros((end - bend, end - begin), dtype=bool)
+            for row, parent in enumerate(parents_T[bend:end].tolist()):
+                if parent < bend:
+                    sees[row, : parent - begin + 1] = True
+                else:
+                    sees[row] = sees[parent - bend]
+                sees[row, bend - begin + row] = True
+                positions_T[bend + row] = positions_T[parent] + 1
+            mask = torch.from_numpy(np.where(sees, np.float32(0), np.float32("-inf"))).to(device)
+            self.trees.append((begin, bend, end, mask))
+        self.positions_T = torch.from_numpy(positions_T).to(device)
+
+    def attend(self, q_1THK: Tensor, k_1THK: Tensor, v_1THK: Tensor) -> Tensor:
+        """Attention tree by tree, (1, T, H, K) each: no product is computed between trees."""
+        out_1THK = torch.empty_like(q_1THK)
+        q_1HTK, k_1HTK, v_1HTK, out_1HTK = (each.transpose(1, 2) for each in (q_1THK, k_1THK, v_1THK, out_1THK))
+        for begin, bend, end, mask in self.trees:
+            q, k, v = (each[:, :, begin:bend] for each in (q_1HTK, k_1HTK, v_1HTK))
+            out_1HTK[:, :, begin:bend] = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            if mask is not None:
+                k, v = k_1HTK[:, :, begin:end], v_1HTK[:, :, begin:end]
+                out_1HTK[:, :, bend:end] = F.scaled_dot_product_attention(
+                    q_1HTK[:, :, bend:end], k, v, attn_mask=mask.to(q.dtype)
+                )
+        return out_1THK
+
+
 class GainNorm(nn.Module):
     """LayerNorm with a gain and no bias, in the compute dtype under autocast (OpenLM's low-precision norm)."""
 
@@ -144,23 +193,26 @@ class Attention(nn.Module):
         self.k_norm = GainNorm(d)
         self.out_proj = nn.Linear(d, d, bias=False)
 
-    def forward(self, x_BTD: Tensor, cache: KVCache | None) -> Tensor:
+    def forward(self, x_BTD: Tensor, past: KVCache | Forest | None) -> Tensor:
         B, T, D = x_BTD.shape
         heads = (B, T, self.num_heads, self.head_dim)
         q_BTD, k_BTD, v_BTD = self.in_proj(x_BTD).view(B, T, 3, D).unbind(2)
         q_BTHK, k_BTHK, v_BTHK = self.q_norm(q_BTD).view(heads), self.k_norm(k_BTD).view(heads), v_BTD.view(heads)
         cos_SK, sin_SK = rotary_tables(self.seq_len, self.head_dim, x_BTD.device)
 
-        if cache is None:
+        if past is None:
             cos, sin = cos_SK[:T, None], sin_SK[:T, None]
-            q_BTHK, k_BTHK = rotate(q_BTHK, cos, sin), rotate(k_BTHK, cos, sin)
-            mask_B1TS = None
         else:
-            positions_BT = cache.positions(T)
+            positions_BT = past.positions_T[None] if isinstance(past, Forest) else past.positions(T)
             cos, sin = cos_SK[positions_BT][:, :, None], sin_SK[positions_BT][:, :, None]
-            q_BTHK, k_BTHK = rotate(q_BTHK, cos, sin), rotate(k_BTHK, cos, sin)
+        q_BTHK, k_BTHK = rotate(q_BTHK, cos, sin), rotate(k_BTHK, cos, sin)
+        if isinstance(past, Forest):
+            return self.out_proj(past.attend(q_BTHK, k_BTHK, v_BTHK).reshape(B, T, D))
+
+        mask_B1TS = None
+        if past is not None:
             rows_B1 = torch.arange(B, device=x_BTD.device)[:, None]
-            keys_BSHK, values_BSHK = cache.keys_LBSHK[self.layer], cache.values_LBSHK[self.layer]
+            keys_BSHK, values_BSHK = past.keys_LBSHK[self.layer], past.values_LBSHK[self.layer]
             keys_BSHK[rows_B1, positions_BT] = k_BTHK.to(keys_BSHK.dtype)
             values_BSHK[rows_B1, positions_BT] = v_BTHK.to(values_BSHK.dtype)
             seen = int(positions_BT.max()) + 1
@@ -172,7 +224,7 @@ class Attention(nn.Module):
             k_BTHK.transpose(1, 2),
             v_BTHK.transpose(1, 2),
             attn_mask=mask_B1TS,
-            is_causal=cache is None,
+            is_causal=past is None,
         )
         return self.out_proj(out_BHTK.transpose(1, 2).reshape(B, T, D))
 
@@ -200,8 +252,8 @@ class Block(nn.Module):
         self.ffn_norm = GainNorm(config.d_model)
         self.feed_forward = SwiGLU(config)
 
-    def forward(self, x_BTD: Tensor, cache: KVCache | None) -> Tensor:
-        x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), cache)
+    def forward(self, x_BTD: Tensor, past: KVCache | Forest | None) -> Tensor:
+        x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), past)
         return x_BTD + self.feed_forward(self.ffn_norm(x_BTD))
 
 
@@ -257,25 +309,26 @@ class Transformer(nn.Module):
             if isinstance(module, GainNorm):
                 module.weight.fill_(1.0)
 
-    def hidden(self, tokens_BT: Tensor, cache: KVCache | None = None) -> Tensor:
+    def hidden(self, tokens_BT: Tensor, past: KVCache | Forest | None = None) -> Tensor:
         """States (B, T, D) after the last norm, ready for the head.
 
-        With a cache, tokens continue each row at its own length; the caller then adds to `cache.lengths_B` how many
-        of them were real. Raises ValueError for an input longer than seq_len.
+        With a cache, tokens continue each row at its own length; the caller then adds to `past.lengths_B` how many
+        of them were real. With a forest the one row holds its trees. Raises ValueError beyond seq_len positions.
         """
-        if tokens_BT.shape[1] > self.config.seq_len:
+        num_positions = int(past.positions_T.max()) + 1 if isinstance(past, Forest) else tokens_BT.shape[1]
+        if num_positions > self.config.seq_len:
             raise ValueError(
-                f"Transformer: {tokens_BT.shape[1]} positions given to a model of seq_len {self.config.seq_len}; "
+                f"Transformer: {num_positions} positions given to a model of seq_len {self.config.seq_len}; "
                 "cut the input"
             )
         x_BTD = self.tok_embeddings(tokens_BT)
         for block in self.layers:
-            x_BTD = block(x_BTD, cache)
+            x_BTD = block(x_BTD, past)
         return self.norm(x_BTD)
 
-    def forward(self, tokens_BT: Tensor, cache: KVCache | None = None) -> Tensor:
+    def forward(self, tokens_BT: Tensor, past: KVCache | Forest | None = None) -> Tensor:
         """Logits (B, T, V) in fp32 of the token that follows each position."""
-        return self.output(self.hidden(tokens_BT, cache)).float()
+        return self.output(self.hidden(tokens_BT, past)).float()
 
     def loss(self, tokens_BT: Tensor, targets_BT: Tensor, z_loss_weight: float) -> LossParts:
         """Mean next-token cross-entropy plus z_loss_weight * mean(logsumexp^2), in fp32 (z-loss: PaLM, section 5)."""

@@ -5,8 +5,10 @@ see pipelines/demo.py. All arms train on the same number of tokens, with one tok
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from stages.core.plan import Node, Plan, PlanError, import_recipe
 from stages.evaluate import evaluate
@@ -44,10 +46,9 @@ def plan(
     pipeline: str = "demo",
     scales: tuple[str, ...] = ("nano",),
     seeds: tuple[int, ...] = (0, 1, 2),
-    eval_data: str = "",
-    eval_limit: int | None = None,
+    evaluation: Mapping[str, Any] | None = None,
 ) -> Plan:
-    """The whole comparison, from web-archive files to the leaderboard."""
+    """The whole comparison, from web-archive files to the leaderboard; `evaluation` are fields of Evaluate."""
     place = pipeline.partition(":")[0]
     stem = Path(place).stem if place.endswith(".py") else place.rpartition(".")[2]
     name = re.sub(r"\W|^(?=\d)", "_", stem)
@@ -69,11 +70,7 @@ def plan(
                 model = train.on(tokens, tokenizer, scale=scale, seed=seed, name=f"train_{arm}")
                 texts = [documents for _, documents in compared.validation]
                 named = tuple(name for name, _ in compared.validation)
-                evaluations.append(
-                    evaluate.on(
-                        model, tokenizer, *texts, validation=named, eval_data=eval_data, limit=eval_limit, name=f"evaluate_{arm}"
-                    )
-                )
+                evaluations.append(evaluate.on(model, tokenizer, *texts, validation=named, name=f"evaluate_{arm}", **(evaluation or {})))
                 names.append(strategy.name)
     board = leaderboard.on(
         *evaluations,

@@ -1,11 +1,13 @@
 """Score a checkpoint: the 53 tasks of a suite, item by item, and bits per byte of the validation texts.
 
 reads: a checkpoint, its tokenizer, validation documents   writes: one row per question and per validation document
-cost: one forward pass over the suite's tokens (mini-v1: about a million) and one over the validation text
+cost: one forward pass over the suite's tokens, a context once for all its choices (mini-v1: about a million; the 53 tasks: about
+140 million), and one over the validation text. What is finished lies in the scratch directory batch by batch: where that
+outlives a kill, the next attempt goes on from there.
 The suite and its prompts: DCLM (arXiv 2406.11794), scored as llm-foundry 0.9.0 does; see evaluation/.
 """
 
-import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,8 +32,15 @@ ITEMS = {
     "gold_bpb": pa.float64(),
     "gold_prob": pa.float64(),
     "truncated": pa.int32(),
+    "cluster": pa.int64(),
 }
 """As evaluation.scorer writes them; a validation document is an item of task `validation/<text>` with its own negative log-likelihood."""
+
+MAX_SEQ_LEN = 2048  # llm-foundry's: a model that takes more is given no more, so that all are asked the same
+END_OF_TEXT = "<|endoftext|>"  # that of a tokenizer which names none
+REQUESTS = "_requests"
+"""Directory of a store where compiled requests lie, by content: a suite is tokenised once for all models of one tokenizer."""
+MAX_BATCH_TOKENS = {"cpu": 2**13, "cuda": 2**16}
 
 
 @config
@@ -45,7 +54,8 @@ class Evaluate:
     fewshot_seed: int = 1234
     """Seed of the few-shot draws; llm-foundry's."""
     limit: int | None = None
-    """At most so many questions a task (a nested subset by hash; few-shots as in the full run). The suite is then named -limitN."""
+    """At most so many questions a task (a nested subset by hash, spread over categories; few-shots as in the full run). The suite is then
+    named -limitN, and limited tasks enter neither CORE nor EXTENDED."""
     num_threads: int = 1
     """Threads of torch: results are equal for equal numbers of threads."""
 
@@ -63,38 +73,56 @@ def _suite_dir(config: Evaluate) -> Path:
 
 
 @stage(
-    version=1, kind="reduce", takes=("artifact", "artifact", "documents*"), needs=lambda config: {"text"} if config.validation else set(),
+    version=2, kind="reduce", takes=("artifact", "artifact", "documents*"), needs=lambda config: {"text"} if config.validation else set(),
     adds=ITEMS, uses=("torch", "tokenizers"), identity=_suite_identity, reproducible="torch, device class, num_threads",
+    resumes=True,
 )  # fmt: skip
 def evaluate(config: Evaluate, inputs: Inputs, resources: Resources) -> Iterator[tuple[str, pa.Table]]:
     """Score a checkpoint on every task of a suite and on the validation texts."""
     import torch
 
     from evaluation.aggregate import accuracies, aggregate
+    from evaluation.passages import add_clusters
     from evaluation.perplexity import bits_per_byte, val_bpb
     from evaluation.protocol import HuggingFaceTokenizer
+    from evaluation.request_store import stored_requests
     from evaluation.requests import compile_requests
-    from evaluation.scorer import score_requests
+    from evaluation.scorer import Progress, score_requests
+    from evaluation.smooth import core_bpb, gold_bpb
+    from evaluation.subset import limited_tasks, nested_subset, unlimited
     from evaluation.tasks import load_suite
-    from models.language_model import TransformerLanguageModel
 
     validation = inputs.of("documents")
     if len(validation) != len(config.validation):
         raise ValueError(f"evaluate: {len(config.validation)} validation texts are named for {len(validation)} inputs; name one for each")
     torch.set_num_threads(config.num_threads)
     checkpoint, tokenizer_artifact = inputs.of("artifact")
-    model = TransformerLanguageModel.load(checkpoint.path / "files", device=resources.device)
-    tokenizer = HuggingFaceTokenizer(tokenizer_artifact.file("tokenizer.json"))
+    model = _load_model(checkpoint.path / "files", resources.device)
+    tokenizer = HuggingFaceTokenizer(tokenizer_artifact.file("tokenizer.json"), (tokenizer_artifact.summary or {}).get("eos_token", END_OF_TEXT))
     suite = load_suite(_suite_dir(config))
 
-    faithful = model.max_seq_len >= 2048  # a shorter context cannot hold what the reference feeds: its truncations are counted, not refused
-    requests = []
-    for label, task in suite.tasks.items():
-        rows = suite.rows(label)
-        only = nested_subset(label, len(rows), config.limit)
-        requests += compile_requests(task, rows, tokenizer, config.fewshot_seed, model.max_seq_len, faithful=faithful, only_rows=only)
-    items = score_requests(model, requests, tokenizer, progress=lambda done, total: resources.report(0.9 * done / max(1, total), "tasks"))
-    items = items.cast(pa.schema(list(ITEMS.items())))
+    max_seq_len = min(MAX_SEQ_LEN, model.max_seq_len)
+    faithful = max_seq_len == MAX_SEQ_LEN  # a shorter context cannot hold what the reference feeds: its truncations are counted, not refused
+    asked = {"fewshot_seed": config.fewshot_seed, "max_seq_len": max_seq_len, "faithful": faithful}
+    suite_rows = {label: suite.rows(label) for label in suite.tasks}
+    if config.limit is None:
+        requests = stored_requests(suite, tokenizer, checkpoint.path.parents[1] / REQUESTS, **asked)
+    else:
+        requests = [
+            request
+            for label, task in suite.tasks.items()
+            for request in compile_requests(task, suite_rows[label], tokenizer, only_rows=nested_subset(task, suite_rows[label], config.limit), **asked)
+        ]
+
+    def report(at: Progress) -> None:
+        left = "" if at.eta_seconds is None else f", {_duration(at.eta_seconds)} left"
+        resources.report(0.9 * at.done_tokens / max(1, at.total_tokens), f"tasks: {at.done_tokens:,} of {at.total_tokens:,} tokens{left}")
+
+    items = score_requests(
+        model, requests, tokenizer, max_batch_tokens=MAX_BATCH_TOKENS.get(model.device.type, 2**13), progress=report,
+        resume=(Path(resources.scratch) / "scored", f"{checkpoint.fingerprint}/{model.device.type}") if resources.scratch else None,
+    )  # fmt: skip
+    items = add_clusters(items, suite_rows.__getitem__).cast(pa.schema(list(ITEMS.items())))
     for label in suite.tasks:
         yield label, items.filter(pc.equal(items.column("task"), label))
 
@@ -105,37 +133,55 @@ def evaluate(config: Evaluate, inputs: Inputs, resources: Resources) -> Iterator
         bpb[name] = val_bpb(scored)
         yield f"validation-{name}", _as_items(f"validation/{name}", scored)
 
-    right = accuracies(items)
-    whole = aggregate(right, config.eval_version)
+    right, by_task = accuracies(items), gold_bpb(items)
+    limited = limited_tasks({label: len(rows) for label, rows in suite_rows.items()}, config.limit)
+    whole = aggregate(unlimited(right, limited), config.eval_version)
+    smooth, smooth_tasks = core_bpb(by_task)
     return {
         "suite": suite.name if config.limit is None else f"{suite.name}-limit{config.limit}",
         "suite_hash": suite.data_hash,
         "eval_version": config.eval_version,
         "core": whole.core,
         "extended": whole.extended,
-        "missing": list(whole.missing),
+        "missing": list(suite.missing),
         "missing_why": dict(suite.missing),
+        "limit": config.limit,
+        "fewshot_seed": config.fewshot_seed,
+        "mmlu": whole.mmlu,
+        "limited": {label: str(part) for label, part in limited.items()},
         "reconstructed": list(suite.reconstructed),
+        "core_bpb": smooth,
+        "core_bpb_tasks": smooth_tasks,
         "val_bpb": bpb,
-        "tasks": {label: _task_summary(items, label, accuracy) for label, accuracy in right.items()},
+        "tasks": {label: _task_summary(items, label, accuracy, by_task[label]) for label, accuracy in right.items()},
     }
 
 
-def nested_subset(label: str, num_rows: int, limit: int | None) -> set[int] | None:
-    """Choose `limit` rows of a task by hash of (task, row): a smaller limit chooses a subset of a larger one. None = all."""
-    if limit is None or limit >= num_rows:
-        return None
-    ranked = sorted(range(num_rows), key=lambda row: hashlib.sha256(f"{label}:{row}".encode()).digest())
-    return set(ranked[:limit])
+def _load_model(directory: Path, device: str) -> Any:
+    """Load what training wrote, or what import_language_model brought: its configuration names a model_type."""
+    if "model_type" in json.loads((directory / "config.json").read_text()):
+        from models.huggingface import HuggingFaceLanguageModel
+
+        return HuggingFaceLanguageModel.load(directory, device)
+    from models.language_model import TransformerLanguageModel
+
+    return TransformerLanguageModel.load(directory, device=device)
 
 
-def _task_summary(items: pa.Table, label: str, accuracy: float) -> dict[str, Any]:
+def _duration(seconds: float) -> str:
+    """Time left in words, no finer than it is known."""
+    if seconds < 90:
+        return f"about {max(1, round(seconds))} s"
+    return f"about {round(seconds / 60)} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"
+
+
+def _task_summary(items: pa.Table, label: str, accuracy: float, bpb: float | None) -> dict[str, Any]:
     of_task = items.filter(pc.equal(items.column("task"), label))
     return {
         "accuracy": accuracy,
         "num_items": of_task.num_rows,
         "correct": pc.sum(of_task.column("correct").cast(pa.int64())).as_py() or 0,
-        "gold_bpb": pc.mean(of_task.column("gold_bpb")).as_py(),
+        "gold_bpb": bpb,
         "truncated": pc.sum(of_task.column("truncated")).as_py() or 0,
     }
 

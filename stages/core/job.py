@@ -75,7 +75,7 @@ class JobRunner:
         self._meter = MemoryMeter()
         node = self.plan[job.node]
         where = self.store.dataset_dir(node.stage.name, job.fingerprints[node.name])
-        with _scratch(where, keep=node.stage.kind == "artifact") as scratch:
+        with _scratch(where, keep=node.stage.resumes) as scratch:
             whole = job.shard is None  # a shard's function outlives its job, so it gets no directory that does not
             threads = max(1, self.resources.workers) if node.stage.kind == "reduce" else self.resources.threads
             resources = dataclasses.replace(self.resources, scratch=str(scratch) if whole else "", progress=progress, threads=threads)
@@ -155,7 +155,9 @@ class JobRunner:
                 out.abandon()
                 raise
             started = time.perf_counter()
-        return records, _as_json(summary, node.name)
+        made = _as_json(summary, node.name)
+        shutil.rmtree(resources.scratch, ignore_errors=True)
+        return records, made
 
     def _artifact(
         self, node: Node, job: Job, where: DatasetDir, resources: Resources, _beat: Callable[[int], None]

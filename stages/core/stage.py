@@ -121,7 +121,7 @@ class Resources:
     device: str = "cpu"
     scratch: str = ""
     """A private local directory; what an artifact stage returns is written here. A reduce may spill there; the others get none.
-    That of an artifact outlives a kill: the next attempt finds what the last one left."""
+    That of a stage that resumes outlives a kill: the next attempt finds what the last one left."""
     page_timeout_seconds: float = 60.0
     """Longest time one page may take to extract before its worker is killed."""
     stall_timeout_seconds: float = 900.0
@@ -179,6 +179,7 @@ class Stage:
     drop_band: tuple[float, float] | None
     memory_bytes: Callable[[Any], int] | None
     reproducible: str
+    resumes: bool = False
     parts: Mapping[str, "Stage"] = field(default_factory=dict)
     """The steps of a chain in order, by name; empty for every other stage."""
 
@@ -240,6 +241,7 @@ def stage(
     drop_band: tuple[float, float] | None = None,
     memory_bytes: Callable[[Any], int] | None = None,
     reproducible: str = "everywhere",
+    resumes: bool = False,
 ) -> Callable[[Callable[..., Any]], Stage]:
     """Attach metadata to a stage function `f(config, inputs, resources)`.
 
@@ -252,6 +254,7 @@ def stage(
     drop_band    (low, high) share of documents that one expects this stage to drop; outside it warns, or stops under --strict
     memory_bytes function of the config: what one process will hold, where that can be told before any run
     reproducible "everywhere", or what must be equal for equal output ("torch, device class, num_threads")
+    resumes      resources.scratch outlives a kill, and the next attempt finds there what the last one left (always so for an artifact)
     """
     if kind not in KINDS:
         raise ValueError(f"@stage: kind '{kind}' is not one of {', '.join(KINDS)}")
@@ -279,6 +282,7 @@ def stage(
             drop_band=drop_band,
             memory_bytes=memory_bytes,
             reproducible=reproducible,
+            resumes=resumes or kind == "artifact",
         )
         object.__setattr__(made, "__doc__", function.__doc__)
         return made

@@ -1,3 +1,4 @@
+import dataclasses
 import logging
 import math
 import re
@@ -46,6 +47,35 @@ class HashModel:
                 new.append(int(self.log_probs([*prompt, *new]).argmax()))
             answers.append(new)
         return answers
+
+
+class ForestModel(HashModel):
+    """The same model, taking trees."""
+
+    def __init__(self):
+        super().__init__()
+        self.tokens_run = []
+
+    def score_forest(self, tokens_T, parents_T, places_N, targets_N):
+        assert tokens_T.dtype == parents_T.dtype == places_N.dtype == targets_N.dtype == np.int64
+        assert len(tokens_T) == len(parents_T) and len(places_N) == len(targets_N)
+        self.tokens_run.append(len(tokens_T))
+        log_probs, likeliest = [], []
+        for place, target in zip(places_N.tolist(), targets_N.tolist(), strict=True):
+            prefix = []
+            while place >= 0:
+                prefix.append(int(tokens_T[place]))
+                place = int(parents_T[place])
+            p = self.log_probs(prefix[::-1])
+            log_probs.append(p[target])
+            likeliest.append(p.argmax())
+        return np.array(log_probs, dtype=np.float32), np.array(likeliest, dtype=np.int64)
+
+    def score(self, *_):
+        raise AssertionError("a model that takes trees was given rows")
+
+
+MODELS = pytest.mark.parametrize("kind", [HashModel, ForestModel], ids=["rows", "trees"])
 
 
 class LetterTokenizer:
@@ -106,10 +136,13 @@ def random_requests(seed, number=12):
         kind = ["multiple_choice", "schema", "language_modeling"][row % 3]
         if kind == "schema":
             end = draw(1, 4)
-            contexts, ends = [draw(1, 12), draw(1, 12)], [end, end]
+            start = draw(0, 8)
+            contexts, ends = [np.concatenate([start, draw(1, 6)]) for _ in range(2)], [end, end]
         else:
             ends = [draw(1, 5) for _ in range(1 if kind == "language_modeling" else 4)]
-            contexts = [draw(1, 20)] * len(ends)
+            contexts = [draw(4, 20)] * len(ends)
+            if row % 4 == 0:  # a context cut for the longer choices
+                contexts = [context[max(0, len(end) - 3) :] for context, end in zip(contexts, ends, strict=True)]
         label = {"multiple_choice": "arc_easy", "schema": "winograd", "language_modeling": "squad"}[kind]
         requests.append(question(contexts, ends, int(rng.integers(len(ends))), label, kind, row))
     return requests
@@ -130,10 +163,11 @@ def twin(model, request):
     return sums, greedy
 
 
+@MODELS
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10_000), budget=st.sampled_from([1, 40, 200, 100_000]))
-def test_scores_equal_one_choice_at_a_time_whatever_the_batches(seed, budget):
-    model, requests = HashModel(), random_requests(seed)
+def test_scores_equal_one_choice_at_a_time_whatever_the_batches(kind, seed, budget):
+    model, requests = kind(), random_requests(seed)
     items = score_requests(model, requests, LetterTokenizer(), max_batch_tokens=budget).to_pylist()
     by_key = {(request.task, request.row): request for request in requests}
     assert len(items) == len(requests)
@@ -166,9 +200,14 @@ def test_the_mean_over_tokens_decides_not_the_sum():
     )
 
 
-def test_exact_ties_go_to_the_lowest_index():
-    ends = [ids(3, 4), ids(3, 4), ids(3, 4)]
-    item = score_requests(HashModel(), [question([ids(1, 2)] * 3, ends, gold=2)], LetterTokenizer()).to_pylist()[0]
+@MODELS
+def test_exact_ties_go_to_the_lowest_index(kind):
+    ends = [ids(3, 4), ids(5), ids(3, 4), ids(3, 4), ids(3, 4, 6)]
+    item = score_requests(kind(), [question([ids(1, 2)] * 5, ends, gold=2)], LetterTokenizer()).to_pylist()[0]
+    assert item["log_probs"][0] == item["log_probs"][2] == item["log_probs"][3]
+    means = [total / length for total, length in zip(item["log_probs"], item["num_tokens"], strict=True)]
+    assert item["prediction"] == means.index(max(means))
+    item = score_requests(kind(), [question([ids(1, 2)] * 3, [ids(3, 4)] * 3, gold=2)], LetterTokenizer()).to_pylist()[0]
     assert item["prediction"] == 0 and not item["correct"] and item["gold_prob"] == pytest.approx(1 / 3)
 
 
@@ -181,6 +220,27 @@ def test_one_token_choices_and_prefixes_share_a_row():
     assert model.rows_run == 1 and model.shapes == [(1, 3)]
     score_requests(model, [nested, schema], LetterTokenizer())
     assert model.rows_run == 1 + 1 + 2
+
+
+def test_a_model_that_takes_trees_reads_a_context_once():
+    model = ForestModel()
+    letters = question([ids(1, 2, 3)] * 4, [ids(4), ids(5), ids(6), ids(7)])
+    longer = question([ids(1, 2, 3)] * 3, [ids(4, 5, 6), ids(5, 6, 7), ids(5, 6, 8)], row=1)
+    schema = question([ids(1, 2), ids(1, 3)], [ids(4, 5)] * 2, task="winograd", task_type="schema")
+    score_requests(model, [letters, longer, schema], LetterTokenizer())
+    assert model.tokens_run == [3 + (3 + 2 + 1 + 1) + (1 + 2 + 2)]
+    model = ForestModel()
+    score_requests(model, [letters, longer, schema], LetterTokenizer(), max_batch_tokens=8)
+    assert model.tokens_run == [7, 8]
+
+
+def test_a_model_may_say_that_it_takes_no_trees():
+    class Refusing(HashModel):
+        score_forest = None
+
+    model = Refusing()
+    score_requests(model, random_requests(3), LetterTokenizer())
+    assert model.rows_run > 0
 
 
 def test_items_come_in_task_and_row_order_with_categories():
@@ -268,12 +328,16 @@ def test_normalised_answers():
 
 
 @settings(max_examples=50, deadline=None)
-@given(lengths=st.lists(st.integers(1, 50), max_size=40), budget=st.integers(1, 200))
-def test_batches_cover_everything_within_the_budget(lengths, budget):
-    batches = plan_batches(np.array(lengths, dtype=np.int64), budget)
+@given(lengths=st.lists(st.integers(1, 50), max_size=40), budget=st.integers(1, 200), padded=st.booleans())
+def test_batches_cover_everything_within_the_budget(lengths, budget, padded):
+    batches = plan_batches(np.array(lengths, dtype=np.int64), budget, padded=padded)
     assert sorted(int(i) for batch in batches for i in batch) == list(range(len(lengths)))
-    for batch in batches:
-        assert len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= budget
+    for batch, after in zip(batches, [*batches[1:], None], strict=False):
+        sizes = [lengths[i] for i in batch]
+        cost = len(sizes) * max(sizes) if padded else sum(sizes)
+        assert len(batch) == 1 or cost <= budget
+        if after is not None and not padded:
+            assert cost + lengths[after[0]] > budget, "one more would have fitted"
     flat = [lengths[i] for batch in batches for i in batch]
     assert flat == sorted(flat, reverse=True)
 
@@ -312,8 +376,81 @@ def test_degenerate_answers_are_reported(caplog):
     assert "all 1 generated answers are empty" in caplog.text and "predicted for all 20 items" in caplog.text
 
 
-def test_progress_ends_at_the_total():
+def test_the_first_answer_of_a_generation_task_is_teacher_forced():
+    model = ForestModel()
+    asked = prompt(ids(1, 2), ("a", "b"))
+    asked = dataclasses.replace(asked, continuations=(ids(3, 4, 5),), gold_bytes=6)
+    item = score_requests(model, [asked], LetterTokenizer()).to_pylist()[0]
+    sums, greedy = twin(model, asked)
+    assert item["log_probs"] == pytest.approx(sums) and item["greedy"] == greedy and item["num_tokens"] == [3]
+    assert item["gold_bpb"] == pytest.approx(-sums[0] / math.log(2) / 6)
+    assert item["prediction"] is None and item["gold"] is None and item["gold_prob"] is None
+    bare = score_requests(model, [prompt(ids(1, 2), ("a", "b"))], LetterTokenizer()).to_pylist()[0]
+    assert item["generated"] == bare["generated"] and item["correct"] == bare["correct"] and bare["gold_bpb"] is None
+
+
+def mixed_requests():
+    return [*random_requests(7, 30), *(prompt(ids(n % 5 + 1, 2), row=n, max_new_tokens=4 + n % 2) for n in range(12))]
+
+
+def test_progress_ends_at_the_total_and_knows_the_time_left():
     seen = []
-    requests = [*random_requests(1), prompt(ids(1, 2))]
-    score_requests(HashModel(), requests, LetterTokenizer(), max_batch_tokens=50, progress=lambda *at: seen.append(at))
-    assert seen[-1][0] == seen[-1][1] and [done for done, _ in seen] == sorted(done for done, _ in seen)
+    score_requests(HashModel(), mixed_requests(), LetterTokenizer(), max_batch_tokens=50, progress=seen.append)
+    assert [each.done_tokens for each in seen] == sorted(each.done_tokens for each in seen)
+    assert {each.total_tokens for each in seen} == {seen[-1].done_tokens}
+    assert seen[0].eta_seconds is None, "nothing has been generated yet"
+    assert all(each.eta_seconds > 0 for each in seen[1:-1]) and seen[-1].eta_seconds == 0
+
+
+@MODELS
+def test_a_killed_run_loses_one_batch_at_most(kind, tmp_path):
+    class Killed(BaseException):
+        pass
+
+    class Mortal(kind):
+        calls, lives = 0, 10**9
+
+        def live(self):
+            self.calls += 1
+            if self.calls > self.lives:
+                raise Killed
+
+        def score(self, *arrays):
+            self.live()
+            return super().score(*arrays)
+
+        def score_forest(self, *arrays):
+            self.live()
+            return super().score_forest(*arrays)
+
+        def generate(self, *given):
+            self.live()
+            return super().generate(*given)
+
+    if kind is HashModel:
+        Mortal.score_forest = None
+
+    def run(model, key="model", budget=60):
+        return score_requests(model, mixed_requests(), LetterTokenizer(), max_batch_tokens=budget, resume=(tmp_path, key))
+
+    whole = Mortal()
+    expected = score_requests(whole, mixed_requests(), LetterTokenizer(), max_batch_tokens=60)
+    done, attempts = 0, 0
+    while True:
+        model = Mortal()
+        model.lives = 2
+        attempts += 1
+        try:
+            items = run(model)
+        except Killed:
+            done += 2
+            continue
+        break
+    assert done + model.calls == whole.calls and attempts > 5
+    assert items.equals(expected)
+    for other in ({"key": "another model"}, {"budget": 35}):  # neither finds the other's batches
+        again = Mortal()
+        run(again, **other)
+        assert again.calls > 5
+    again = Mortal()
+    assert run(again).equals(expected) and again.calls == 0

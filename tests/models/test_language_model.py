@@ -26,7 +26,8 @@ def greedy(prompt: list[int], max_new_tokens: int, stop=None) -> list[int]:
 
 def test_score_equals_log_softmax_of_the_rows_alone(monkeypatch):
     monkeypatch.setattr(language_model, "BODY_TOKENS", {"cpu": 30})  # two rows at a time
-    monkeypatch.setattr(language_model, "HEAD_LOGITS", {"cpu": 31 * 3})  # three places at a time
+    monkeypatch.setattr(language_model, "HEAD_PLACES", {"cpu": 3})
+    monkeypatch.setattr(language_model, "HEAD_LOGITS", {"cpu": 3 * 7})  # blocks of seven tokens, the last one shorter
     random = np.random.default_rng(0)
     lengths = [12, 3, 7, 1, 9]
     tokens_BT = np.zeros((5, 12), dtype=np.int64)
@@ -37,12 +38,72 @@ def test_score_equals_log_softmax_of_the_rows_alone(monkeypatch):
     rows_N, cols_N = np.array(places).T
     targets_N = random.integers(31, size=len(places))
     logprobs_N, argmax_N = TransformerLanguageModel(MODEL).score(tokens_BT, rows_N, cols_N, targets_N)
-    assert logprobs_N.dtype == np.float32 and argmax_N.dtype == np.int64
+    assert logprobs_N.dtype == np.float64 and argmax_N.dtype == np.int64
     for n, (row, col) in enumerate(places):
         with torch.no_grad():
             expected = MODEL(torch.from_numpy(tokens_BT[row : row + 1, : col + 1]))[0, -1].log_softmax(-1)
         assert logprobs_N[n] == pytest.approx(expected[targets_N[n]].item(), abs=1e-5)
         assert expected.max().item() - expected[argmax_N[n]].item() < 1e-5
+
+
+@st.composite
+def forests(draw):
+    """Tokens and parents of a few random trees, none deeper than the model takes."""
+    parents, depth = [], []
+    for _ in range(draw(st.integers(1, 4))):
+        begin = len(parents)
+        parents.append(-1)
+        depth.append(1)
+        for _ in range(draw(st.integers(0, 15))):
+            straight = draw(st.booleans())
+            parent = len(parents) - 1 if straight else draw(st.integers(begin, len(parents) - 1))
+            if depth[parent] < TINY.seq_len:
+                parents.append(parent)
+                depth.append(depth[parent] + 1)
+    tokens = draw(st.lists(st.integers(0, 30), min_size=len(parents), max_size=len(parents)))
+    return np.array(tokens, dtype=np.int64), np.array(parents, dtype=np.int64)
+
+
+@settings(max_examples=40, deadline=None)
+@given(forest=forests(), at_once=st.sampled_from([1, 10, 2048]), seed=st.integers(0, 99))
+def test_forest_equals_every_path_alone(forest, at_once, seed):
+    tokens_T, parents_T = forest
+    random = np.random.default_rng(seed)
+    places_N = random.integers(len(tokens_T), size=12)
+    targets_N = random.integers(31, size=12)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(language_model, "BODY_TOKENS", {"cpu": at_once})
+        logprobs_N, argmax_N = TransformerLanguageModel(MODEL).score_forest(tokens_T, parents_T, places_N, targets_N)
+    for place, target, logprob, argmax in zip(places_N, targets_N, logprobs_N, argmax_N, strict=True):
+        path = []
+        while place >= 0:
+            path.insert(0, int(tokens_T[place]))
+            place = parents_T[place]
+        with torch.no_grad():
+            expected = MODEL(torch.tensor([path]))[0, -1].log_softmax(-1)
+        assert logprob == pytest.approx(expected[target].item(), abs=1e-5)
+        assert expected.max().item() - expected[argmax].item() < 1e-5
+
+
+def test_forest_of_a_deep_tree_or_an_unknown_token_is_refused():
+    model, one = TransformerLanguageModel(MODEL), np.zeros(1, dtype=np.int64)
+    chain = np.arange(-1, 24)
+    with pytest.raises(ValueError, match="25 positions"):
+        model.score_forest(np.zeros(25, dtype=np.int64), chain, one, one)
+    wide = np.where(chain > 3, 3, chain)  # 25 tokens, of which none stands deeper than the fifth
+    model.score_forest(np.zeros(25, dtype=np.int64), wide, one, one)
+    with pytest.raises(ValueError, match="hold ids from 31 to 31"):
+        model.score_forest(np.array([31]), np.array([-1]), one, one)
+
+
+def test_bf16_stays_close():
+    model, rough = TransformerLanguageModel(MODEL), TransformerLanguageModel(MODEL, torch.bfloat16)
+    tokens_T, parents_T = np.arange(12), np.array([-1, 0, 1, 2, 3, 4, 5, 4, 7, 4, 9, 10])
+    places_N, targets_N = np.arange(12), np.arange(12) + 3
+    exact, _ = model.score_forest(tokens_T, parents_T, places_N, targets_N)
+    near, _ = rough.score_forest(tokens_T, parents_T, places_N, targets_N)
+    assert 0 < np.abs(near - exact).max() < 0.1
+    assert len(rough.generate([[1, 2, 3], [4]], 5)[0]) == 5
 
 
 def test_score_of_nothing_is_empty():

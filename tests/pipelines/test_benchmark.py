@@ -66,7 +66,7 @@ def test_arms_differ_in_documents_and_seed_alone():
 
 
 def test_arms_are_evaluated_alike_and_named_in_order():
-    made = plan(seeds=(0, 1), eval_data="elsewhere")
+    made = plan(seeds=(0, 1), evaluation={"eval_data": "elsewhere"})
     (board,) = made.outputs
     for node, strategy in zip(board.inputs, board.config.strategies, strict=True):
         assert node.name.startswith(f"evaluate_{strategy}_nano_") and node.config.eval_data == "elsewhere"

@@ -1,17 +1,21 @@
 """The engine's promises: same content everywhere, nothing lost, nothing done twice, and a crash at any commit point is survived."""
 
+from pathlib import Path
+
 import datasets
+import pyarrow as pa
 import pytest
 
 from stages.core import engine
 from stages.core import job as job_module
 from stages.core.catalog import connect
 from stages.core.engine import RunFailed, run_plan
-from stages.core.plan import PlanError, PlanRef, load_plan
+from stages.core.plan import Plan, PlanError, PlanRef, load_plan
 from stages.core.resolve import PROCESS_BYTES, forecast, resolve
-from stages.core.stage import Resources
+from stages.core.stage import Resources, stage
 from stages.core.store import Store, read_journals
 from stages.core.verify import verify
+from tests.stages.core import toy as toys
 
 INLINE = Resources(workers=0)
 
@@ -226,3 +230,27 @@ def test_an_unexpected_error_is_a_failure_and_the_rest_goes_on(store, toy, monke
         run_plan(load_plan(toy()), store, INLINE)
     finished = {e["node"] for e in read_journals(store) if e["event"] == "node_finished"}
     assert {"toy_filter", "toy_dedup"} <= finished
+
+
+@pytest.mark.parametrize("resumes", [True, False])
+def test_the_scratch_of_a_reduce_that_resumes_outlives_a_failure(corpus, store, resumes):
+    """The second attempt finds what the first one left, and once it is done nothing is left."""
+    seen = []
+
+    @stage(version=1, kind="reduce", needs={"id"}, adds={"id": pa.string()}, resumes=resumes)
+    def toy_reduce(config: toys.ToyCount, inputs, resources):
+        """Leave a note and fail, unless there is one."""
+        note = Path(resources.scratch) / "note"
+        seen.append(note.exists())
+        note.touch()
+        if len(seen) == 1:
+            raise RuntimeError("once")
+        for shard in inputs.documents.shards:
+            yield shard.name, inputs.documents.table(shard.name, ["id"])
+
+    plan = Plan("p", [toy_reduce.on(toys.toy_extract.on(toys.toy_source.on(root=str(corpus))))])
+    with pytest.raises(RunFailed, match="once"):
+        run_plan(plan, store, Resources(workers=0))
+    outcome = run_plan(plan, store, Resources(workers=0))["toy_reduce"]
+    assert seen == [False, resumes]
+    assert not [path for path in (store.root / outcome.dataset).rglob("note")]
