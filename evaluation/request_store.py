@@ -39,7 +39,7 @@ from .tokenizer_content import tokenizer_hash
 
 logger = logging.getLogger(__name__)
 
-COMPILER_VERSION = 1
+COMPILER_VERSION = 2
 """Raise it when compile_requests gives other ids, or the table other columns, for the same inputs."""
 
 _STALE_SECONDS = 3_600.0  # a temporary file this old was left behind by a process that was killed

@@ -46,7 +46,7 @@ class Request:
     contexts: tuple[np.ndarray, ...]
     """One per choice; the same array where the context is the same."""
     continuations: tuple[np.ndarray, ...]
-    """One per choice; empty for generation."""
+    """One per choice; for generation the first answer alone, behind its chain of thought, which is scored for gold_bpb only."""
     truncated: tuple[bool, ...]
     """Per choice (once for generation): tokens were cut off, or the generated answer had to be capped."""
     dropped_tokens: int = 0
@@ -54,7 +54,7 @@ class Request:
     gold: int | None = None
     """Index of the right choice; None for generation."""
     gold_bytes: int | None = None
-    """UTF-8 bytes of the right continuation without an added space; None where it was cut or for generation."""
+    """UTF-8 bytes of the right continuation (generation: of the first answer) without an added space; None where it was cut."""
     max_new_tokens: int = 0
     """Generation only, as the next three."""
     early_stops: tuple[str, ...] = ()
@@ -154,9 +154,10 @@ class _Compiler:
         kept = [pool[position] for position in positions]
         contexts = self._contexts(kept, examples, drawn)
         if task.task_type == GENERATION:
+            first = self._first_answers([_answer(task, row, with_cot) for row in kept])
             return [
-                self._generation(category, indices[position], raw_rows[position], each[0], max_answer)
-                for position, each in zip(positions, contexts, strict=True)
+                self._generation(category, indices[position], raw_rows[position], each[0], max_answer, *answer)
+                for position, each, answer in zip(positions, contexts, first, strict=True)
             ]
         return [
             self._scored(category, indices[position], row, questions, choices)
@@ -182,6 +183,14 @@ class _Compiler:
         ids = self.encoder.ids(spaced)
         for texts in choices:
             yield [next(ids) for _ in texts]
+
+    def _first_answers(self, texts: list[str]) -> Iterator[tuple[np.ndarray, int]]:
+        """(ids, UTF-8 bytes) of the answers as examples show them, after the white space that the question's end has lost."""
+        delimiter = self.task.continuation_delimiter
+        lead = delimiter[len(delimiter.rstrip()) :]
+        lead = "" if lead == " " and not self.prefix_space else lead
+        for text, ids in zip(texts, self.encoder.ids([lead + text for text in texts]), strict=True):
+            yield ids, len(text.encode("utf-8"))
 
     def _scored(
         self, category: str | None, index: int, row: dict, contexts: list[np.ndarray], uncut: list[np.ndarray]
@@ -230,7 +239,9 @@ class _Compiler:
             gold_bytes=None if cut_gold else len(texts[gold].encode("utf-8")),
         )
 
-    def _generation(self, category: str | None, index: int, raw: dict, context: np.ndarray, max_answer: int) -> Request:
+    def _generation(
+        self, category: str | None, index: int, raw: dict, context: np.ndarray, max_answer: int, first: np.ndarray, num_bytes: int
+    ) -> Request:
         room, max_new_tokens = self.max_seq_len - max_answer, max(max_answer, 1)
         capped = room <= 0
         if capped:
@@ -242,15 +253,17 @@ class _Compiler:
             raise ValueError(
                 f"{self.task.label} row {index}: the prompt has no tokens, so there is nothing to continue"
             )
+        fits = self.max_seq_len + 1 - len(context)  # its last token is never fed
         return Request(
             task=self.task.label,
             task_type=self.task.task_type,
             category=category,
             row=index,
             contexts=(context,),
-            continuations=(),
+            continuations=(first[:fits],) if num_bytes else (),
             truncated=(capped or over > 0,),
             dropped_tokens=over,
+            gold_bytes=num_bytes if 0 < len(first) <= fits and num_bytes else None,
             max_new_tokens=max_new_tokens,
             early_stops=self.task.early_stops,
             cot_delimiter=self.task.cot_delimiter,
@@ -282,9 +295,13 @@ def _example(task: Task, row: dict, with_cot: bool) -> str:
     elif task.task_type == LANGUAGE_MODELING:
         question, answer = row["context"], row["continuation"]
     else:
-        thought = (row.get("chain_of_thought") or "") + task.cot_delimiter if with_cot else ""
-        question, answer = row["context"], thought + row["answer"]
+        question, answer = row["context"], _answer(task, row, with_cot)
     return task.question_prelimiter + question + task.continuation_delimiter + answer
+
+
+def _answer(task: Task, row: dict, with_cot: bool) -> str:
+    """The first answer of a generation task, behind its chain of thought where the file has some."""
+    return ((row.get("chain_of_thought") or "") + task.cot_delimiter if with_cot else "") + row["answer"]
 
 
 def _queries(task: Task, row: dict, has_preamble: bool) -> list[str]:

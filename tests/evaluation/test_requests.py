@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluation.requests import compile_requests, count_truncated, draw_fewshot
-from evaluation.tasks import Task, load_suite
+from evaluation.tasks import GENERATION, Task, load_suite
 
 SHARED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
 TYPES = ("multiple_choice", "schema", "language_modeling", "generation_task_with_answers")
@@ -178,7 +178,7 @@ def as_plain(requests):
         (
             r.row,
             [
-                (context.tolist(), r.continuations[n].tolist() if r.continuations else [])
+                (context.tolist(), [] if r.task_type == GENERATION else r.continuations[n].tolist())
                 for n, context in enumerate(r.contexts)
             ],
             r.max_new_tokens,
@@ -285,6 +285,19 @@ def test_a_continuation_too_long_for_the_model():
     assert request.truncated == (True,) and request.gold_bytes is None
 
 
+def test_the_first_answer_of_a_generation_task_follows_as_in_an_example():
+    tokenizer = ToyTokenizer()
+    rows = [{"context": "2 + 2", "answer": "4", "aliases": ["four"], "chain_of_thought": "2 + 2 is 4"}, {"context": "1", "answer": " on\u00e9 "}]
+    for delimiter, lead in ((" ", " "), ("\nA: ", " "), (" so:\n", "\n")):
+        task = make_task(GENERATION, num_fewshot=0, continuation_delimiter=delimiter, cot_delimiter=" #### ")
+        requests = compile_requests(task, rows, tokenizer)
+        for request, answer in zip(requests, ("2 + 2 is 4 #### 4", " #### on\u00e9"), strict=True):
+            (first,) = request.continuations
+            assert first.tolist() == tokenizer.encode(lead + answer) and request.gold_bytes == len(answer.encode())
+    (_, short) = compile_requests(make_task(GENERATION, num_fewshot=0, cot_delimiter=" #### "), rows, tokenizer, max_seq_len=4, faithful=False)
+    assert len(short.contexts[0]) + len(short.continuations[0]) - 1 == 4 and short.gold_bytes is None
+
+
 def test_generation_that_would_fill_the_model_gets_half_of_it():
     task = make_task(TYPES[3], num_fewshot=0)
     rows = [{"context": "why " * 20, "answer": "a " * 40}, {"context": "why", "answer": "a"}]
@@ -315,7 +328,7 @@ def test_a_broken_row_is_named(task_type, row, message):
 def row_bytes(request):
     parts = []
     for number, context in enumerate(request.contexts):
-        for ids in (context, request.continuations[number] if request.continuations else np.zeros(0)):
+        for ids in (context, np.zeros(0) if request.task_type == GENERATION else request.continuations[number]):
             parts += [struct.pack("<I", len(ids)), ids.astype("<u4").tobytes()]
     return b"".join(parts)
 
@@ -355,7 +368,7 @@ def golden_case(label, golden, tokenizer_name, row_hashes=None):
     assert hashlib.sha256(b"".join(rows)).hexdigest() == golden["sha256"]
     assert sum(len(request.contexts) for request in requests) == golden["requests"]
     assert sum(len(ids) for request in requests for ids in request.contexts) == golden["context_tokens"]
-    assert sum(len(ids) for request in requests for ids in request.continuations) == golden["continuation_tokens"]
+    assert sum(len(ids) for request in requests if request.task_type != GENERATION for ids in request.continuations) == golden["continuation_tokens"]
     assert count_truncated(requests) == golden["truncated_requests"]
     assert sum(request.dropped_tokens for request in requests) == golden["dropped_tokens"]
     if golden["gold_sha256"]:
