@@ -105,5 +105,5 @@ def about(*more: Published | Substitute, deduplicated: bool = True) -> About:
         EXACT,
         (*SUBSTITUTES, *((ONE_FILTER,) if deduplicated else ()), *[item for item in more if isinstance(item, Substitute)]),
         (*refined, *bloom, *[item for item in more if isinstance(item, Published)]),
-        "a run by others on the pool of 400M-1x, 439.0 M documents (mlfoundations/dclm, issue 120)",
+        "a run by others on the pool of 400M-1x, 439.0 M documents (mlfoundations/dclm, discussion 120)",
     )
