@@ -251,7 +251,9 @@ def test_no_damage_raises_or_loses_count(tmp_path_factory, data):
             del raw[at:]
     path.write_bytes(raw)
     found = read(path)
-    assert found.counters["records"] > 0 or not bytes(raw).strip(b"\0\r\n\t ")
+    # a flipped bit may make a type of its own, "sesponse", which is counted under that name
+    counted = sum(count for name, count in found.counters.items() if name.startswith("records"))
+    assert counted > 0 or not bytes(raw).strip(b"\0\r\n\t ")
 
 
 # ---- real files ------------------------------------------------------------------------------------------------------
