@@ -126,7 +126,7 @@ def _sites(data, offsets, dclm_compat, site, hashes):
                 k -= 1
             if k > low and site[k - 1] == 58:
                 o = k - 1
-            if o - low > 4 and site[low] == 119 and site[low + 1] == 119 and site[low + 2] == 119 and site[low + 3] == 46:
+            if o - low >= 4 and site[low] == 119 and site[low + 1] == 119 and site[low + 2] == 119 and site[low + 3] == 46:
                 low += 4
         hashes[doc] = _hash(site, low, o)
 
