@@ -6,14 +6,14 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App
+
+from flows.parameters import Json, StoreDir, open_store
 
 leaderboard_app = App(name="leaderboard", help="Build or serve the pages of a benchmark; import published results, check a submission.")
 
-StoreDir = Annotated[Path, Parameter(name="--store", env_var="WINNOW_STORE", help="Directory of datasets.")]
-Json = Annotated[bool, Parameter(name="--json", negative=(), help="Print JSON for scripts.")]
 
 
 @leaderboard_app.command
@@ -23,7 +23,7 @@ def build(pipeline: str = "demo", *, to: Path | None = None, store: StoreDir = P
 
     from flows import inspect_store
 
-    page = inspect_store.print_board(_store(store), pipeline)
+    page = inspect_store.print_board(open_store(store), pipeline)
     if to:
         shutil.copytree(page.parent, to, dirs_exist_ok=True)
 
@@ -33,7 +33,7 @@ def serve(pipeline: str = "demo", *, port: int = 8000, store: StoreDir = Path("s
     """Serve the store's pages on http://127.0.0.1:PORT until stopped."""
     from flows import inspect_store
 
-    inspect_store.serve_board(_store(store), pipeline, port)
+    inspect_store.serve_board(open_store(store), pipeline, port)
 
 
 @leaderboard_app.command(name="import")
@@ -51,7 +51,7 @@ def import_(
 
     if not files:
         raise UserError("leaderboard import: name one file or more")
-    beside = inspect_store.board_dir(_store(store), pipeline) / "board.json" if pipeline else None
+    beside = inspect_store.board_dir(open_store(store), pipeline) / "board.json" if pipeline else None
     board = board_files.import_results(files, to, eval_version, beside=beside)
     rows, decisions = board_files.import_rows(board), board_files.decision_rows(board)
     if json:
@@ -78,9 +78,3 @@ def check(file: Path, *, json: Json = False) -> None:
         console.print(f"{file}: accepted", markup=False, highlight=False)
     if problems:
         sys.exit(1)
-
-
-def _store(path: Path) -> Any:
-    from stages.core.store import Store
-
-    return Store(path)

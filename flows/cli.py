@@ -18,6 +18,7 @@ from cyclopts import App, CycloptsError, Parameter
 from flows.board_verbs import leaderboard_app
 from flows.errors import UserError
 from flows.eval_verbs import add_item_verbs, eval_data_app
+from flows.parameters import Json, StoreDir, open_store
 
 app = App(name="winnow", help=__doc__, help_format="plaintext", version="0.1.0", suppress_keyboard_interrupt=False)
 app.command(leaderboard_app)
@@ -26,8 +27,6 @@ eval_app = App(name="eval", help="Evaluate a model, or look into evaluations.")
 app.command(eval_app)
 add_item_verbs(eval_app)
 
-StoreDir = Annotated[Path, Parameter(name="--store", env_var="WINNOW_STORE", help="Directory of datasets.")]
-Json = Annotated[bool, Parameter(name="--json", negative=(), help="Print JSON for scripts.")]
 Workers = Annotated[int, Parameter(name=["--workers", "-w"], help="Worker processes; 0 = in this process.")]
 Sets = Annotated[list[str] | None, Parameter(name="--set", negative=(), help="node.field=value; may be given many times.")]
 Device = Annotated[str, Parameter(name="--device", help="Where models train and answer: cpu, cuda, cuda:1.")]
@@ -63,7 +62,7 @@ def list_(what: Literal["pipelines", "stages", "tasks", "datasets"], *, store: S
         "pipelines": inspect_store.pipelines,
         "stages": inspect_store.stages,
         "tasks": inspect_store.tasks,
-        "datasets": lambda: inspect_store.datasets(_store(store)),
+        "datasets": lambda: inspect_store.datasets(open_store(store)),
     }[what]()
     terminal.print_table(rows, what, json)
 
@@ -84,7 +83,7 @@ def plan(
     from stages.core.stage import Resources
 
     made = _planned(pipeline, set_, limit_shards, sample)
-    opened = _store(store)
+    opened = open_store(store)
     rows = []
     resources = Resources(**_resources(workers, "cpu", None))
     forecasts = forecast(made, opened, resolve(made, opened, resources), resources)
@@ -135,7 +134,7 @@ def run(
     if not json:
         from flows.funnel import print_about
 
-        print_about(_store(store), made)
+        print_about(open_store(store), made)
 
 
 @app.command
@@ -175,7 +174,7 @@ def benchmark(
         return
     from flows import inspect_store
 
-    inspect_store.print_board(_store(store), made.name)
+    inspect_store.print_board(open_store(store), made.name)
 
 
 @app.command
@@ -183,7 +182,7 @@ def status(*, store: StoreDir = Path("store"), json: Json = False) -> None:
     """Tell how the last runs ended, and for a failed one which shard failed and why."""
     from flows import inspect_store, terminal
 
-    terminal.print_table(inspect_store.status(_store(store)), "runs, latest first", json)
+    terminal.print_table(inspect_store.status(open_store(store)), "runs, latest first", json)
 
 
 @app.command
@@ -197,7 +196,7 @@ def show(
     """
     from flows import inspect_store, terminal
 
-    rows = inspect_store.documents(_store(store), dataset, dropped, reason, n)
+    rows = inspect_store.documents(open_store(store), dataset, dropped, reason, n)
     if json:
         terminal.print_table(rows, as_json=True)
         return
@@ -213,7 +212,7 @@ def sql(query: str, *, store: StoreDir = Path("store"), json: Json = False) -> N
     from stages.core.catalog import connect
 
     try:
-        answer = connect(_store(store)).execute(query)
+        answer = connect(open_store(store)).execute(query)
         if answer is None or answer.description is None:
             raise UserError('sql: there is no statement in that query; try "from meta.datasets"')
         names = [column[0] for column in answer.description]
@@ -227,7 +226,7 @@ def diff(a: str, b: str, *, store: StoreDir = Path("store"), json: Json = False)
     """Compare two datasets: what differs in their configs and inputs, and in their counts."""
     from flows import inspect_store, terminal
 
-    terminal.print_table(inspect_store.diff(_store(store), a, b), f"{a} against {b}", json)
+    terminal.print_table(inspect_store.diff(open_store(store), a, b), f"{a} against {b}", json)
 
 
 @app.command
@@ -236,7 +235,7 @@ def verify(*, store: StoreDir = Path("store"), json: Json = False) -> None:
     from flows import terminal
     from stages.core.verify import verify as check
 
-    opened = _store(store)
+    opened = open_store(store)
     problems = [{"dataset": name, "problem": problem} for name, problem in check(opened)]
     if problems:
         terminal.print_table(problems, "verify", json)
@@ -255,7 +254,7 @@ def gc(
     from stages.core.catalog import refresh_catalog
     from stages.core.gc import collect
 
-    opened = _store(store)
+    opened = open_store(store)
     went = collect(opened, dry_run, unfinished)
     if went and not dry_run:
         refresh_catalog(opened)
@@ -271,7 +270,7 @@ def export(dataset: str, to: Path, *, store: StoreDir = Path("store"), json: Jso
     from flows import terminal
     from flows.export import export as copy
 
-    done = copy(_store(store), dataset, to)
+    done = copy(open_store(store), dataset, to)
     terminal.print_json(done) if json else terminal.print_table([done], f"export {dataset}")
 
 
@@ -315,7 +314,7 @@ def train(
         return
     dataset = _one_node("train", strategy, pipeline, scale, seed, {}, _resources(workers, device, keep_dropped_text), store, json)
     if json:
-        terminal.print_json({"dataset": dataset, **inspect_store.find_dataset(_store(store), dataset).manifest().summary})
+        terminal.print_json({"dataset": dataset, **inspect_store.find_dataset(open_store(store), dataset).manifest().summary})
 
 
 @eval_app.default
@@ -337,7 +336,7 @@ def eval_(
         dataset = _evaluate_model(model, suite, resources, store, json)
     else:
         dataset = _one_node("evaluate", model, pipeline, scale, seed, suite, resources, store, json)
-    inspect_store.print_scores(_store(store), dataset, json)
+    inspect_store.print_scores(open_store(store), dataset, json)
 
 
 @app.command
@@ -351,12 +350,6 @@ def bench(
     from flows import benches
 
     benches.run(name, quick, json)
-
-
-def _store(path: Path) -> Any:
-    from stages.core.store import Store
-
-    return Store(path)
 
 
 def _overrides(sets: list[str] | None) -> tuple[tuple[str, Any], ...]:
@@ -424,8 +417,8 @@ def _run(made: Any, flow: str, parameters: dict[str, Any], store: Path, resource
             from stages.core.engine import run_plan
             from stages.core.stage import Resources
 
-            run_plan(made, _store(store), Resources(**resources), strict=strict, watch=view.watch)
-            refresh_catalog(_store(store))
+            run_plan(made, open_store(store), Resources(**resources), strict=strict, watch=view.watch)
+            refresh_catalog(open_store(store))
     return view
 
 
@@ -450,7 +443,7 @@ def _evaluate_model(model: str, suite: dict[str, Any], resources: dict[str, Any]
 
     made = load_plan(PlanRef("pipelines.evaluate_model:plan", {"model": str(Path(model).absolute()), **suite}))
     _run(made, "", {}, store, resources, False, json)
-    return open_node(_store(store), made, "items").name
+    return open_node(open_store(store), made, "items").name
 
 
 def _one_node(
@@ -473,7 +466,7 @@ def _one_node(
     view = _run(made, kind, parameters, store, resources, False, json)
     if not json:
         _print_outcomes(made, view, f"{kind} {strategy}", json)
-    return open_node(_store(store), made, node).name
+    return open_node(open_store(store), made, node).name
 
 
 def main() -> None:

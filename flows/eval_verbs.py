@@ -13,10 +13,10 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
+from flows.parameters import Json, StoreDir, open_store
+
 eval_data_app = App(name="eval-data", help="The 53 tasks' files: what is there, copy them, fetch them.")
 
-StoreDir = Annotated[Path, Parameter(name="--store", env_var="WINNOW_STORE", help="Directory of datasets.")]
-Json = Annotated[bool, Parameter(name="--json", negative=(), help="Print JSON for scripts.")]
 DataDir = Annotated[
     Path | None, Parameter(name=["--data-dir", "--to"], env_var="WINNOW_EVAL_DATA", help="Directory of the task files; by default STORE/_eval_data.")
 ]
@@ -84,7 +84,7 @@ def show(
     from flows import eval_items
     from flows.terminal import print_json
 
-    rows = eval_items.show(_store(store), run, task, wrong=wrong, number=n, eval_data=eval_data, tasks=tasks, reveal=reveal)
+    rows = eval_items.show(open_store(store), run, task, wrong=wrong, number=n, eval_data=eval_data, tasks=tasks, reveal=reveal)
     print_json(rows) if json else _print_items(rows, task, wrong)
 
 
@@ -93,7 +93,7 @@ def diff(a: str, b: str, *, task: str | None = None, n: Number = 20, store: Stor
     from flows import eval_items
     from flows.terminal import console, print_json, print_table
 
-    found = eval_items.diff(_store(store), a, b)
+    found = eval_items.diff(open_store(store), a, b)
     flipped = [row for row in found.flipped if task in (None, row["task"])]
     if json:
         print_json({"tasks": found.tasks, "flipped": flipped, "uncommon": found.uncommon})
@@ -109,7 +109,7 @@ def curve(*runs: str, metric: str | None = None, store: StoreDir = Path("store")
     from flows import eval_items
     from flows.terminal import print_table
 
-    rows = [row for row in eval_items.curve(_store(store), list(runs)) if metric in (None, row["metric"])]
+    rows = [row for row in eval_items.curve(open_store(store), list(runs)) if metric in (None, row["metric"])]
     print_table(rows, f"{len(runs)} checkpoints", json)
 
 
@@ -124,19 +124,13 @@ def contamination(
     from flows import eval_items
     from flows.terminal import print_table
 
-    flagged, rows = eval_items.contamination(_store(store), run, documents, eval_data, tasks)
+    flagged, rows = eval_items.contamination(open_store(store), run, documents, eval_data, tasks)
     if to:
         import pyarrow.parquet as pq
 
         pq.write_table(flagged, to)
     found = sum(row["contaminated"] for row in rows)
     print_table(rows, f"{found:,} of {flagged.num_rows:,} questions have a run of 13 words that {documents} has too", json)
-
-
-def _store(path: Path) -> Any:
-    from stages.core.store import Store
-
-    return Store(path)
 
 
 def _print_items(rows: list[dict[str, Any]], task: str, wrong: bool) -> None:
