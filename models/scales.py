@@ -27,7 +27,7 @@ class Recipe:
     lr: float
     """Peak learning rate."""
     cooldown_lr: float
-    """Learning rate that the cosine ends on."""
+    """Learning rate that a cosine or WSD schedule ends on."""
     warmup_steps: int
     """Steps of linear warm-up: step s has lr * (s + 1) / warmup_steps."""
     weight_decay: float
@@ -39,13 +39,25 @@ class Recipe:
     multiplier: int = 1
     """Times the 1x budget: 2 for 7b-2x."""
     betas: tuple[float, float] = (0.9, 0.95)
-    """Adam's decay of the first and second moment."""
+    """AdamW's decay of the first and second moment; other optimizers take theirs from `options`."""
     eps: float = 1e-8
-    """Adam's floor under the square root of the second moment."""
+    """AdamW's floor under the square root of the second moment; other optimizers take theirs from `options`."""
     grad_clip: float = 1.0
     """Largest norm of the whole gradient."""
     num_checkpoints: int = 5
     """Times that training saves what it needs to go on, spread evenly; the last is the end."""
+    optimizer: str = "adamw"
+    """A name that `models.optim.choose.make_optimizer` knows."""
+    options: tuple[tuple[str, object], ...] = ()
+    """Keyword arguments of the optimizer beside lr and weight_decay, as pairs of name and JSON value."""
+    schedule: str = "cosine"
+    """What follows the warm-up: "constant", "cosine" or "wsd"."""
+    wsd_decay_fraction: float = 0.2
+    """Share of all steps, at the end, over which WSD lowers the rate."""
+    ewa_decays: tuple[float, ...] = ()
+    """Decays of the averages of the weights that are kept beside them, one update a step."""
+    measure_noise: bool = False
+    """Record the squared gradient norm of the accumulation's parts, which the gradient noise scale is read from."""
 
     def num_sequences(self, seq_len: int) -> int:
         """Sequences that hold num_tokens. Raises ValueError where they do not divide."""
