@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from stages.core.config import ConfigError
 from stages.core.stage import Inputs, Resources
+from stages.formats import remote
 from stages.list_warcs import ListWarcs, list_warcs
 from tests.stages.archives import page
 from tests.stages.rough_server import Answer, RoughServer
