@@ -6,8 +6,9 @@ The rule is that of the authors' released code; what differs is only how it is c
 and is rotated on a refresh alone (the release rotates it out and in on every step: 4 of its 10 matrix products), and
 parameters of one shape and age are stacked, so that a step is a few batched products however many layers there are.
 
-Per step and m x n matrix 6 products, 12 mn(m + n)/2 flops: into the basis, back from it, and the Gram matrices, two each. Memory beside weights and gradients:
-2m² + 2n² + 2mn numbers; `one_sided` leaves only the smaller side's two squares, `factorized` replaces one mn by m + n.
+Per step and m x n matrix 6 products, 6 mn(m + n) flops (the release: 10): into the basis, back from it, and the Gram matrices, two
+each; of large Gram matrices little more than half is multiplied. Memory beside weights and gradients: 2m² + 2n² + 2mn numbers;
+`one_sided` leaves only the smaller side's two squares, `factorized` replaces one mn by m + n.
 
 Shapes: B stacked parameters; d the size of an axis; others are of the parameter, folded (see models.optim.basis).
 """
