@@ -5,7 +5,8 @@
 
 Columns as in tasks.csv. label, task_type, num_fewshot and file are required; the rest have the usual values: category "own", delimiter
 " ", no prelimiter, no stop strings, no categories, baseline 0 (v1: as v2). Delimiters and stop strings are JSON ("\\nAnswer: " needs its
-quotes). Files are looked for beside the table. Such a suite is named own-<table>, and no task of it is part of CORE.
+quotes). Files are looked for beside the table. Such a suite is named own-<table>-<hash>: another table of that name, or other rows, are
+another suite. No task of it is part of CORE.
 
 Usage: `suite = load_own_suite("my_tasks.csv")`, which serves wherever a suite does.
 """
@@ -51,7 +52,8 @@ def load_own_suite(path: str | Path) -> Suite:
     if not entries:
         raise ValueError(f"{path}: no tasks below the header; write a row for each")
     facts = [[_facts(entry.task), entry.sha256] for entry in entries.values()]
-    return Suite(name=f"own-{path.stem}", data_hash=hashlib.sha256(json.dumps(facts).encode()).hexdigest(), entries=entries)
+    data_hash = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    return Suite(name=f"own-{path.stem}-{data_hash[:8]}", data_hash=data_hash, entries=entries)
 
 
 def _facts(task: Task) -> list:

@@ -26,11 +26,13 @@ SHORT = 12
 CELL_NUMBERS = ("centered", "accuracy", "gold_bpb", "standard_error", "p_adjusted")
 COUNTS = (("parameters", "params"), ("documents", "documents"), ("dataset tokens", "dataset_tokens"))
 SCORES = (("core", "CORE"), ("core_no_squad", "CORE-21 (no squad)"), ("extended", "EXTENDED"))
+MMLU = ("mmlu", "MMLU")
+"""Its column stands where CORE, CORE-21 or EXTENDED ranks: where held-out text does, models are at chance."""
 
 
 def render_site(board: Mapping[str, Any], datasets: Sequence[Mapping[str, Any]] = ()) -> dict[str, str]:
     """Return file name -> page. `datasets` are what `stages.leaderboard` found out about training sets, one a fingerprint."""
-    environment = _environment()
+    environment = site_environment()
     pages = {data["fingerprint"]: f"datasets/{file_stem(data['fingerprint'])}.html" for data in datasets}
     views = [_view(group, pages) for group in board["groups"]]
     used = [_strategies_of(board, data["fingerprint"]) for data in datasets]
@@ -57,7 +59,8 @@ def file_stem(fingerprint: str) -> str:
     return re.sub(r"[^A-Za-z0-9]", "", fingerprint)[:SHORT] or "dataset"
 
 
-def _environment() -> Any:
+def site_environment() -> Any:
+    """The templates of the site with the filters that they use."""
     import jinja2
     from markupsafe import Markup, escape
 
@@ -106,7 +109,7 @@ def _view(group: Mapping[str, Any], pages: Mapping[str, str]) -> dict[str, Any]:
         "metrics": metrics,
         "texts": group["texts"],
         # A column where somebody has the score; CORE-21 only where the board ranks by it, since CORE is absent.
-        "scores": [{"key": key, "title": title} for key, title in SCORES if key in measured],
+        "scores": [{"key": key, "title": title} for key, title in (*SCORES, MMLU) if key in measured or (key == "mmlu" and _has_mmlu(group))],
         "seeds": group["provenance"]["seeds"],
         "rows": rows,
         "tasks": [{name: task[name] for name in ("label", "in_core", "random_baseline")} | {"category": name} for task, name in tasks],
@@ -142,7 +145,7 @@ def _without_pairs(view: Mapping[str, Any]) -> dict[str, Any]:
 def _row(
     index: int, row: Mapping[str, Any], group: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], pages: Mapping[str, str]
 ) -> dict[str, Any]:
-    scores = {key: row[key] for key, _ in SCORES}
+    scores = {key: row[key] for key, _ in SCORES} | {"mmlu": _mmlu(row, group)}
     means = {metric["name"]: metric["arms"][index]["mean"] for metric in metrics}
     flags = sorted({(flag["task"], flag["reason"]) for flag in row["flags"]})
     recipe = _recipe(row["recipe"] or {})
@@ -176,6 +179,20 @@ def _row(
     }
 
 
+def _has_mmlu(group: Mapping[str, Any]) -> bool:
+    return group["primary"] in dict(SCORES) and any(row["mmlu"] is not None for row in group["strategies"])
+
+
+def _mmlu(row: Mapping[str, Any], group: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Raw accuracy of mmlu_fewshot as the scripts read a score; whether it is at chance stands in the heat map."""
+    if row["mmlu"] is None:
+        return None
+    heat = group["heat_map"]
+    tasks = [task for category in heat["categories"] for task in category["tasks"] if task["label"] == "mmlu_fewshot"]
+    cells = [task["cells"][heat["strategies"].index(row["strategy"])] for task in tasks]
+    return {"mean": row["mmlu"], "at_chance": any(cell and cell["at_chance"] for cell in cells), "above": None, "num_tasks": None}
+
+
 def _recipe(recipe: Mapping[str, Any]) -> str:
     known = ((name, value) for name, value in sorted(recipe.items()) if value is not None)
     return ", ".join(f"{name} {value:g}" if isinstance(value, int | float) else f"{name} {value}" for name, value in known)
@@ -183,7 +200,9 @@ def _recipe(recipe: Mapping[str, Any]) -> str:
 
 def _contamination(found: Any) -> str:
     """What is known about overlaps with the questions, in a few words; nothing where nobody looked."""
-    if isinstance(found, Mapping):
+    if isinstance(found, Mapping) and {"contaminated", "judged"} <= set(found):
+        found = f"{found['contaminated']:,} of {found['judged']:,} questions"
+    elif isinstance(found, Mapping):
         plain = ((name, value) for name, value in sorted(found.items()) if isinstance(value, int | float | str))
         found = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in plain)
     return f"contamination: {found}" if found not in (None, "") else ""

@@ -69,6 +69,8 @@ class Progress:
     total_tokens: int
     eta_seconds: float | None
     """From this run's own speeds of scoring and of generation; None until both have been seen. On the long side at first."""
+    kept_tokens: int = 0
+    """Of those done, what an earlier attempt had finished."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +204,7 @@ class _Clock:
         for batch in batches:
             self.left[bool(batch.trees)] += batch.num_tokens
         self.total = sum(self.left.values())
+        self.kept = 0
         self.spent = {True: [0, 0.0], False: [0, 0.0]}
         """Tokens and seconds of this run, for scoring (True) and generation."""
 
@@ -211,12 +214,14 @@ class _Clock:
         kind, start = bool(batch.trees), time.monotonic()
         yield
         self.left[kind] -= batch.num_tokens
-        if not skipped:
+        if skipped:
+            self.kept += batch.num_tokens
+        else:
             self.spent[kind][0] += batch.num_tokens
             self.spent[kind][1] += time.monotonic() - start
         if self.progress is not None:
             left = sum(self.left.values())
-            self.progress(Progress(self.total - left, self.total, self._eta()))
+            self.progress(Progress(self.total - left, self.total, self._eta(), self.kept))
 
     def _eta(self) -> float | None:
         seconds = 0.0

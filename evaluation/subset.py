@@ -12,11 +12,16 @@ import difflib
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from .tasks import Suite, Task, load_tasks
+from .own_tasks import load_own_suite
+from .tasks import Suite, Task, load_suite, load_tasks
 
 CORE = "core"
 ALL = "all"
+NOT_CHOSEN = "not chosen (--tasks)"
+NAMED_TASKS = 3
+"""A part of so many tasks is named by them, a larger one by a hash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +70,31 @@ def unlimited(accuracies: Mapping[str, float], limited: Collection[str]) -> dict
     return {label: accuracy for label, accuracy in accuracies.items() if label not in limited}
 
 
+def find_suite(place: str | Path = "", chosen: Sequence[str] = ()) -> Suite:
+    """The questions that are asked: those in a directory of llm-foundry's layout, of a table (.csv) of one's own, or ("") of mini-v1.
+
+    `chosen` leaves some of the tasks, see choose_tasks. Raises ValueError where they are not there, with what to do.
+    """
+    place = Path(place or Path(__file__).with_name("mini_v1"))
+    suite = load_own_suite(place) if place.suffix.lower() == ".csv" else load_suite(place)
+    return choose_tasks(suite, chosen) if chosen else suite
+
+
 def choose_tasks(suite: Suite, chosen: Sequence[str]) -> Suite:
     """The suite with some tasks only: labels, `core` (the 22) or `all`. The others stay listed, as missing because not chosen.
 
-    Name and data hash remain the whole suite's: the questions are the same. Raises ValueError for a name that is no task.
+    The name says which part it is, so that it is ranked with no other part and not with the whole; the data hash remains the whole
+    suite's, since the questions are the same. Raises ValueError for a name that is no task, and for a task asked for whose file is missing.
     """
+    core = {label for label, task in load_tasks().items() if task.in_core and label in suite.entries}
     wanted: set[str] = set()
     for name in chosen:
         if name == ALL:
             wanted |= set(suite.entries)
         elif name == CORE:
-            wanted |= {label for label, task in load_tasks().items() if task.in_core and label in suite.entries}
+            wanted |= core
+        elif name in suite.missing:
+            raise ValueError(f"--tasks: task {name!r} is missing ({suite.missing[name]}); `winnow eval-data pull {name}` fetches it")
         elif name in suite.entries:
             wanted.add(name)
         else:
@@ -85,7 +104,18 @@ def choose_tasks(suite: Suite, chosen: Sequence[str]) -> Suite:
     entries = {
         label: entry
         if label in wanted
-        else replace(entry, status="missing", path=None, sha256=None, encrypted=False, reason="not chosen (--tasks)")
+        else replace(entry, status="missing", path=None, sha256=None, encrypted=False, reason=NOT_CHOSEN)
         for label, entry in suite.entries.items()
     }
-    return replace(suite, entries=entries)
+    return replace(suite, entries=entries, name=suite.name + _part([label for label in suite.entries if label in wanted], suite, core))
+
+
+def _part(wanted: Sequence[str], suite: Suite, core: Collection[str]) -> str:
+    """What a part of a suite adds to its name: equal for equal tasks, however they were chosen."""
+    if len(wanted) == len(suite.entries):
+        return ""
+    if core and set(wanted) == set(core):
+        return f"-{CORE}"
+    if len(wanted) <= NAMED_TASKS:
+        return "-" + "+".join(wanted)
+    return f"-{len(wanted)}-tasks-{hashlib.sha256(' '.join(wanted).encode()).hexdigest()[:8]}"

@@ -18,14 +18,15 @@ leaderboard_app = App(name="leaderboard", help="Build or serve the pages of a be
 
 @leaderboard_app.command
 def build(pipeline: str = "demo", *, to: Path | None = None, store: StoreDir = Path("store")) -> None:
-    """Print the leaderboard of the last benchmark of PIPELINE; --to copies its site into that directory."""
+    """Print the leaderboard of the last benchmark of PIPELINE; --to copies its site into that directory, with the studies of the store."""
     import shutil
 
-    from flows import inspect_store
+    from flows import inspect_store, studies
 
     page = inspect_store.print_board(open_store(store), pipeline)
     if to:
-        shutil.copytree(page.parent, to, dirs_exist_ok=True)
+        shutil.copytree(page.parent, to, dirs_exist_ok=True, copy_function=shutil.copyfile)
+        studies.put_beside(to, open_store(store))
 
 
 @leaderboard_app.command

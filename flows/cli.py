@@ -23,7 +23,16 @@ from flows.parameters import Json, StoreDir, open_store
 app = App(name="winnow", help=__doc__, help_format="plaintext", version="0.1.0", suppress_keyboard_interrupt=False)
 app.command(leaderboard_app)
 app.command(eval_data_app)
-eval_app = App(name="eval", help="Evaluate a model, or look into evaluations.")
+eval_app = App(
+    name="eval", help_format="plaintext",
+    help="""Evaluate MODEL on the 53 tasks, or look into evaluations.
+
+    winnow eval fasttext                            a strategy of the demo
+    winnow eval model.gguf --eval-data dclm         a model on disk
+    winnow eval models/mine --eval-data dclm --tasks core,mmlu_fewshot
+    winnow eval models/mine --tasks my_tasks.csv    tasks of your own
+""",
+)  # fmt: skip
 app.command(eval_app)
 add_item_verbs(eval_app)
 
@@ -47,6 +56,9 @@ Sample = Annotated[
 FEWSHOT_SEED = 1234
 EvalData = Annotated[
     str, Parameter(name="--eval-data", help="Tasks: mini (embedded), dclm (those of `winnow eval-data`), or a directory in llm-foundry's layout.")
+]
+Tasks = Annotated[
+    str, Parameter(name="--tasks", help="Only these: core (the 22), labels with commas between, or my_tasks.csv, a table of your own; ranked apart.")
 ]
 Limit = Annotated[int | None, Parameter(name="--limit", help="At most so many questions a task: a nested subset, ranked apart.")]
 FewshotSeed = Annotated[int, Parameter(name="--fewshot-seed", help="Seed of the examples before a question; llm-foundry's is 1234.")]
@@ -319,7 +331,7 @@ def train(
 
 @eval_app.default
 def eval_(
-    model: str = "", *, pipeline: str = "demo", scale: str = "nano", seed: int = 0, eval_data: EvalData = "",
+    model: str = "", *, pipeline: str = "demo", scale: str = "nano", seed: int = 0, eval_data: EvalData = "", tasks: Tasks = "",
     limit: Limit = None, fewshot_seed: FewshotSeed = FEWSHOT_SEED, workers: Workers = CORES,
     device: Device = "cpu", keep_dropped_text: KeepText = None, store: StoreDir = Path("store"), json: Json = False,
 ) -> None:  # fmt: skip
@@ -331,12 +343,35 @@ def eval_(
     from flows import inspect_store
 
     resources = _resources(workers, device, keep_dropped_text)
-    suite = _suite(store, eval_data, limit, fewshot_seed)
+    suite = _suite(store, eval_data, limit, fewshot_seed, tasks)
     if "/" in model or model.endswith(".gguf"):
         dataset = _evaluate_model(model, suite, resources, store, json)
     else:
         dataset = _one_node("evaluate", model, pipeline, scale, seed, suite, resources, store, json)
     inspect_store.print_scores(open_store(store), dataset, json)
+
+
+@app.command
+def study(
+    name: str = "", *, scale: str = "tiny", set_: Sets = None, workers: Workers = CORES, device: Device = "cpu", prefect: bool = True,
+    store: StoreDir = Path("store"), json: Json = False,
+) -> None:  # fmt: skip
+    """Run the study NAME and print its claims with their verdicts; without NAME, list the studies.
+
+    What is finished is reused; killed at any moment, the same command goes on from the finished runs. --scale smoke is a first look in a
+    minute, small and medium are for a GPU and need more text: --set pool.root=DIRECTORY of WARC files.
+    """
+    from flows import studies, terminal
+
+    if not name:
+        terminal.print_table(studies.studies(), "studies", json)
+        return
+    overrides = _overrides(set_)
+    made = studies.plan_study(name, scale, overrides)
+    parameters = {"name": name, "scale": scale, "overrides": dict(overrides)}
+    _run(made, "study" if prefect else "", parameters, store, _resources(workers, device, None), False, json)
+    found = studies.findings(open_store(store), made)
+    terminal.print_json(found) if json else studies.print_findings(found)
 
 
 @app.command
@@ -428,12 +463,12 @@ def _print_outcomes(made: Any, view: Any, title: str, json: bool) -> None:
     terminal.print_table([view.rows[node.name] for node in made.nodes if node.name in view.rows], f"{title}: {view.seconds:.1f} s", json)
 
 
-def _suite(store: Path, eval_data: str, limit: int | None, fewshot_seed: int) -> dict[str, Any]:
+def _suite(store: Path, eval_data: str, limit: int | None, fewshot_seed: int, tasks: str = "") -> dict[str, Any]:
     """Which questions are asked, as fields of Evaluate: only those that differ from its defaults, so that a flow's parameters stay readable."""
-    from flows.eval_data import suite_dir
+    from flows.eval_data import questions
 
-    fields = {"eval_data": str(suite_dir(store, eval_data).absolute()) if eval_data not in ("", "mini") else "", "limit": limit, "fewshot_seed": fewshot_seed}
-    return {"evaluation": {name: value for name, value in fields.items() if value not in ("", None, FEWSHOT_SEED)}}
+    fields = {**questions(store, eval_data, tasks), "limit": limit, "fewshot_seed": fewshot_seed}
+    return {"evaluation": {name: value for name, value in fields.items() if value not in (None, FEWSHOT_SEED)}}
 
 
 def _evaluate_model(model: str, suite: dict[str, Any], resources: dict[str, Any], store: Path, json: bool) -> str:

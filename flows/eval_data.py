@@ -28,13 +28,45 @@ def suite_dir(store: Path, given: str = "") -> Path:
     return data_dir(store) if given == DCLM else Path(given)
 
 
+def questions(store: Path, eval_data: str = "", tasks: str = "") -> dict[str, Any]:
+    """Which questions an evaluation asks, as fields of Evaluate: those that differ from its defaults. They are looked at, so a mistake is told now.
+
+    `tasks` is a table of tasks of one's own (.csv), or labels and `core` with commas between.
+    """
+    from evaluation.subset import ALL, find_suite
+
+    fields: dict[str, Any] = {}
+    if eval_data.lower().endswith(".csv"):
+        raise UserError(f"--eval-data {eval_data}: a table of your own tasks goes with `winnow eval MODEL --tasks {eval_data}`")
+    if tasks.lower().endswith(".csv"):
+        if eval_data:
+            raise UserError(f"--tasks {tasks} brings its own questions; leave out --eval-data {eval_data}")
+        fields["eval_data"] = str(Path(tasks).absolute())
+    else:
+        if eval_data not in ("", MINI):
+            folder = suite_dir(store, eval_data).absolute()
+            if eval_data == DCLM:
+                _must_be_there(folder)
+            fields["eval_data"] = str(folder)
+        names = [name.strip() for name in tasks.split(",") if name.strip()]
+        if names and ALL not in names:
+            fields["tasks"] = names
+    with explained():
+        find_suite(fields.get("eval_data", ""), fields.get("tasks", ()))
+    return fields
+
+
+def _must_be_there(folder: Path) -> None:
+    if not folder.is_dir():
+        raise UserError(f"there are no evaluation data in {folder}; `winnow eval-data pull` fetches them, `winnow eval-data import DIR` copies them")
+
+
 def status(folder: Path) -> list[dict[str, Any]]:
     """One row per task: present, reconstructed or missing, and why."""
     from evaluation.data import status_rows
     from evaluation.tasks import load_suite
 
-    if not folder.is_dir():
-        raise UserError(f"there are no evaluation data in {folder}; `winnow eval-data pull` fetches them, `winnow eval-data import DIR` copies them")
+    _must_be_there(folder)
     with explained():
         return status_rows(load_suite(folder))
 

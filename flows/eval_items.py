@@ -27,17 +27,18 @@ def _document_files(where: DatasetDir) -> list[Path]:
 
 
 def _answered_suite(store: Store, where: DatasetDir, eval_data: str, tasks: Path | None) -> Any:
-    """The suite whose questions an evaluation answered; UserError where what is given is another one."""
-    from evaluation.own_tasks import load_own_suite
-    from evaluation.tasks import load_suite
+    """The suite whose questions an evaluation answered, from where it found them unless told; UserError where that is another one."""
+    from evaluation.subset import find_suite
 
-    summary = where.manifest().summary
-    folder = suite_dir(store.root, eval_data or (MINI if summary["suite"].startswith(MINI) else DCLM))
+    manifest = where.manifest()
+    summary, found_at = manifest.summary, manifest.config.get("eval_data", "")
+    usual = found_at if found_at and Path(found_at).exists() else MINI if summary["suite"].startswith(MINI) else DCLM
+    place = tasks or suite_dir(store.root, eval_data or usual)
     with explained():
-        suite = load_own_suite(tasks) if tasks else load_suite(folder)
+        suite = find_suite(place)
     if suite.data_hash != summary["suite_hash"]:
         raise UserError(
-            f"{where.name} answered suite {summary['suite']}, other data than {tasks or folder}; give its own with --eval-data or --tasks"
+            f"{where.name} answered suite {summary['suite']}, other data than {place}; give its own with --eval-data or --tasks"
         )
     return suite
 

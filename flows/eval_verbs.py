@@ -2,6 +2,7 @@
 
     winnow eval-data import ../llm-foundry/scripts/eval    copy the task files, each checked by its hash
     winnow eval-data pull                                  fetch what is missing
+    winnow eval models/mine --tasks my_tasks.csv           tasks of your own (the verb itself is in flows/cli.py)
     winnow eval show evaluate/1f3a9c02 --task copa --wrong -n 3
     winnow eval diff evaluate/1f3a9c02 evaluate/77ab0d1e   the items that flipped
     winnow eval contamination evaluate/1f3a9c02 demo.clean which questions the training documents have
@@ -79,7 +80,7 @@ def show(
     """Show items of one task of an evaluation: the question's end, the choices with their log-probabilities, gold and prediction.
 
     --wrong shows only what was answered wrongly. --reveal shows GPQA's text too, which its authors ask not to publish. --eval-data and
-    --tasks name the data that were answered, where they are not mini-v1 or those imported.
+    --tasks name the data that were answered, where they have been moved since.
     """
     from flows import eval_items
     from flows.terminal import print_json

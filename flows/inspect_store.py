@@ -264,8 +264,9 @@ def _board_row(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def print_scores(store: Store, dataset: str, as_json: bool) -> None:
-    """Print the scores of one evaluated model."""
-    from flows.terminal import print_json, print_table
+    """Print the scores of one evaluated model, and which tasks were not there to be asked."""
+    from evaluation.subset import NOT_CHOSEN
+    from flows.terminal import console, print_json, print_table
 
     summary = find_dataset(store, dataset).manifest().summary
     if as_json:
@@ -274,7 +275,11 @@ def print_scores(store: Store, dataset: str, as_json: bool) -> None:
     rows = [{"task": label, **scores} for label, scores in summary["tasks"].items()]
     print_table(rows, f"{dataset}: suite {summary['suite']}")
     numbers = {"core": summary["core"], "extended": summary["extended"], "core_bpb": summary["core_bpb"], **{f"val_bpb/{k}": v for k, v in summary["val_bpb"].items()}}
-    print_table([{"metric": name, "value": value} for name, value in numbers.items() if value is not None], "together")
+    if known := [{"metric": name, "value": value} for name, value in numbers.items() if value is not None]:
+        print_table(known, "together")
+    absent = {label: why for label, why in summary.get("missing_why", {}).items() if why != NOT_CHOSEN}
+    if absent:
+        console.print(f"not asked, `winnow eval-data pull` fetches them: {', '.join(absent)}", markup=False, highlight=False, soft_wrap=True)
 
 
 def serve_board(store: Store, pipeline: str, port: int) -> None:

@@ -17,6 +17,7 @@ from rich.text import Text
 WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160  # into a file or a pipe: do not fold to 80 columns
 console = Console(width=WIDTH)
 errors = Console(stderr=True)
+LINE_SECONDS = 60.0  # into a file a node at work says so often how far it is
 SHORT = 24  # characters: a cell as long as `2.394 [2.388, 2.401]` is read in one piece, longer ones may fold
 
 STYLES = {"reused": "dim", "ran": "green", "adopted": "cyan", "failed": "bold red", "skipped": "yellow", "will run": "green"}
@@ -83,6 +84,8 @@ class RunView:
         )  # fmt: skip
         self._tasks: dict[str, Any] = {}
         self._quiet = quiet
+        self._said: dict[str, float] = {}
+        """When a node began, or last said how far it is."""
         self.rows: dict[str, dict[str, Any]] = {}
         """One row a node that came to an end, for the table afterwards."""
 
@@ -111,8 +114,12 @@ class RunView:
             self.rows[node] = {"node": node, "state": state, "dataset": fields.get("dataset"), **numbers}
         if event == "node_started":
             self._tasks[node] = self._progress.add_task(node, total=1.0, words="")
+            self._said[node] = time.perf_counter()
         elif event == "progress" and node in self._tasks:
             self._progress.update(self._tasks[node], completed=fields["fraction"], words=fields["words"])
+            if self._progress.disable and time.perf_counter() - self._said[node] >= LINE_SECONDS:
+                self._said[node] = time.perf_counter()
+                self.say(Text(f"{node}: {fields['words']}", "dim"))
         elif event == "resumed":
             self.say(
                 f"[cyan]{node}: resuming, {fields['done']} of {fields['shards']} shards are done"

@@ -1,7 +1,8 @@
 """Strategies x scales x seeds: tokenise, train and evaluate what another recipe's strategies curate, and put all on one board.
 
 A recipe that can be compared exports `comparison() -> Comparison`;
-see pipelines/demo.py. All arms train on the same number of tokens, with one tokenizer, and are evaluated on the same texts.
+see pipelines/demo.py. All arms train on the same number of tokens, with one tokenizer, and are evaluated on the same texts. The board also
+says which of the questions each strategy's documents have.
 """
 
 import re
@@ -12,6 +13,7 @@ from typing import Any
 
 from stages.core.plan import Node, Plan, PlanError, import_recipe
 from stages.evaluate import evaluate
+from stages.flag_contamination import flag_contamination
 from stages.leaderboard import leaderboard
 from stages.tokenize_shuffle import tokenize_shuffle
 from stages.train import train
@@ -72,8 +74,11 @@ def plan(
                 named = tuple(name for name, _ in compared.validation)
                 evaluations.append(evaluate.on(model, tokenizer, *texts, validation=named, name=f"evaluate_{arm}", **(evaluation or {})))
                 names.append(strategy.name)
+    questions = {name: value for name, value in (evaluation or {}).items() if name in ("eval_data", "tasks")}
+    flags = [flag_contamination.on(s.documents, name=f"contamination_{s.name}", **questions) for s in compared.strategies]
     board = leaderboard.on(
         *evaluations,
+        *flags,
         strategies=tuple(names),
         descriptions=tuple((s.name, s.description) for s in compared.strategies),
         pipeline=name,

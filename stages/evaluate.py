@@ -46,7 +46,9 @@ MAX_BATCH_TOKENS = {"cpu": 2**13, "cuda": 2**16}
 @config
 class Evaluate:
     eval_data: str = location(default="")
-    """Directory of tasks in llm-foundry's layout; "" = the embedded mini-v1 suite."""
+    """Directory of tasks in llm-foundry's layout, or a table (.csv) of tasks of one's own; "" = the embedded mini-v1 suite."""
+    tasks: tuple[str, ...] = ()
+    """Only these tasks, by label, or `core` (the 22); () = all of them. The suite's name then says which: it is ranked with no other part."""
     validation: tuple[str, ...] = ("prose", "reference")
     """Names of the validation texts, in the order of those inputs."""
     eval_version: str = "v2"
@@ -61,15 +63,10 @@ class Evaluate:
 
 
 def _suite_identity(config: Evaluate) -> Mapping[str, Any]:
-    from evaluation.tasks import load_suite
+    from evaluation.subset import find_suite
 
-    return {"suite": load_suite(_suite_dir(config)).data_hash}
-
-
-def _suite_dir(config: Evaluate) -> Path:
-    import evaluation
-
-    return Path(config.eval_data) if config.eval_data else Path(evaluation.__file__).parent / "mini_v1"
+    suite = find_suite(config.eval_data, config.tasks)
+    return {"suite": suite.data_hash, "name": suite.name}
 
 
 @stage(
@@ -89,8 +86,7 @@ def evaluate(config: Evaluate, inputs: Inputs, resources: Resources) -> Iterator
     from evaluation.requests import compile_requests
     from evaluation.scorer import Progress, score_requests
     from evaluation.smooth import core_bpb, gold_bpb
-    from evaluation.subset import limited_tasks, nested_subset, unlimited
-    from evaluation.tasks import load_suite
+    from evaluation.subset import find_suite, limited_tasks, nested_subset, unlimited
 
     validation = inputs.of("documents")
     if len(validation) != len(config.validation):
@@ -99,7 +95,7 @@ def evaluate(config: Evaluate, inputs: Inputs, resources: Resources) -> Iterator
     checkpoint, tokenizer_artifact = inputs.of("artifact")
     model = _load_model(checkpoint.path / "files", resources.device)
     tokenizer = HuggingFaceTokenizer(tokenizer_artifact.file("tokenizer.json"), (tokenizer_artifact.summary or {}).get("eos_token", END_OF_TEXT))
-    suite = load_suite(_suite_dir(config))
+    suite = find_suite(config.eval_data, config.tasks)
 
     max_seq_len = min(MAX_SEQ_LEN, model.max_seq_len)
     faithful = max_seq_len == MAX_SEQ_LEN  # a shorter context cannot hold what the reference feeds: its truncations are counted, not refused
@@ -116,7 +112,8 @@ def evaluate(config: Evaluate, inputs: Inputs, resources: Resources) -> Iterator
 
     def report(at: Progress) -> None:
         left = "" if at.eta_seconds is None else f", {_duration(at.eta_seconds)} left"
-        resources.report(0.9 * at.done_tokens / max(1, at.total_tokens), f"tasks: {at.done_tokens:,} of {at.total_tokens:,} tokens{left}")
+        kept = f" ({at.kept_tokens:,} kept from before)" if at.kept_tokens else ""
+        resources.report(0.9 * at.done_tokens / max(1, at.total_tokens), f"tasks: {at.done_tokens:,} of {at.total_tokens:,} tokens{kept}{left}")
 
     items = score_requests(
         model, requests, tokenizer, max_batch_tokens=MAX_BATCH_TOKENS.get(model.device.type, 2**13), progress=report,

@@ -1,12 +1,14 @@
 """Put evaluated models on one board: the table of strategies, the 53-task heat map, the funnel behind every row.
 
-reads: evaluations (items and manifests, and through them the lineage of every model)
+reads: evaluations (items and manifests, and through them the lineage of every model), then flags of flag_contamination, if any
 writes: index.html, pair.html, datasets/*.html, board.json, results.json
 cost: half a second a run of the whole suite, and a tenth for every pair of strategies. What may be claimed is decided by
 evaluation/statistics.py (training) and evaluation/item_statistics.py (questions).
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from stages.core.config import config
@@ -17,7 +19,7 @@ from stages.core.stage import Artifact, Inputs, Resources, stage
 @config
 class Leaderboard:
     strategies: tuple[str, ...]
-    """Name of the strategy of each evaluation, in the order of the inputs."""
+    """Name of the strategy of each evaluation, in the order of the inputs; flags of contamination stand behind the evaluations."""
     descriptions: tuple[tuple[str, str], ...] = ()
     """(strategy, one sentence)."""
     pipeline: str = ""
@@ -28,19 +30,27 @@ class Leaderboard:
 ITEM_COLUMNS = ("task", "category", "row", "correct", "prediction", "gold", "generated")
 
 
-@stage(version=2, kind="artifact", takes=("table*",), needs=set(ITEM_COLUMNS), reproducible="given its evaluations; the page names date and machine")
+@stage(version=3, kind="artifact", takes=("table*",), needs=set(ITEM_COLUMNS), reproducible="given its evaluations; the page names date and machine")
 def leaderboard(config: Leaderboard, inputs: Inputs, resources: Resources) -> Artifact:
-    """Build the page, the board as JSON and the results as a table from evaluations of several strategies and seeds."""
+    """Build the page, the board as JSON and the results as a table from evaluations of several strategies and seeds.
+
+    A row says how many of its questions its training set has where the flags of that set and suite are among the inputs.
+    """
     import json
 
     from evaluation.board import build_board
     from evaluation.page import render_site
 
-    runs = inputs.of("table")
+    runs = tuple(table for table in inputs.of("table") if table.manifest.stage != "flag_contamination")
+    flags = {
+        (table.inputs("documents")[0].fingerprint, table.summary["suite_hash"]): table
+        for table in inputs.of("table")
+        if table.manifest.stage == "flag_contamination"
+    }
     if len(runs) != len(config.strategies):
         raise ValueError(f"leaderboard: {len(config.strategies)} strategies are named for {len(runs)} evaluations; name one for each")
     descriptions = dict(config.descriptions)
-    entries = [_entry(run, name, descriptions.get(name, ""), config.pipeline) for run, name in zip(runs, config.strategies, strict=True)]
+    entries = [_entry(run, name, descriptions.get(name, ""), config.pipeline, flags) for run, name in zip(runs, config.strategies, strict=True)]
     board = build_board(entries, _tasks(entries[0]["eval_version"]), title=config.title)
     out = Path(resources.scratch)
     (out / "board.json").write_text(json.dumps(board, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -54,7 +64,9 @@ def leaderboard(config: Leaderboard, inputs: Inputs, resources: Resources) -> Ar
     return Artifact((*pages, "board.json", "results.json"), {"headline": headline, "results": results})
 
 
-def _entry(run: Dataset, strategy: str, description: str, pipeline: str) -> dict[str, Any]:
+def _entry(
+    run: Dataset, strategy: str, description: str, pipeline: str, flags: Mapping[tuple[str, str], Dataset] = MappingProxyType({})
+) -> dict[str, Any]:
     """Describe one evaluated model as evaluation.board wants it, following its lineage back to the extraction."""
     from evaluation.aggregate import aggregate
     from evaluation.item_statistics import degenerate_answers, read_items
@@ -84,7 +96,20 @@ def _entry(run: Dataset, strategy: str, description: str, pipeline: str) -> dict
         "flags": [{"task": label, "reason": reason} for label, reason in degenerate_answers(items).items()],
         "fewshot_seed": run.manifest.config.get("fewshot_seed", 1234), "commit": made["commit"], "hardware": made["hardware"],
         "date": made["started"][:10], "train_seconds": fit["train_seconds"], "funnel": funnel(documents),
+        "contamination": _contamination(items, flags.get((documents.fingerprint, score["suite_hash"]))),
     }  # fmt: skip
+
+
+def _contamination(items: Any, flags: Dataset | None) -> dict[str, int] | None:
+    """Of the questions that were answered: how many could be looked for in the training set, and how many it has; None where nobody looked."""
+    import pyarrow.compute as pc
+
+    from evaluation.contamination import flag_items
+
+    if flags is None:
+        return None
+    seen = flag_items(items, flags.table(flags.shards[0].name, ["task", "row", "contaminated"])).column("contaminated")
+    return {"questions": len(seen), "judged": len(seen) - seen.null_count, "contaminated": pc.sum(seen).as_py() or 0}
 
 
 def _items(run: Dataset) -> Any:
@@ -128,6 +153,7 @@ def _results(entries: list[dict[str, Any]]) -> Any:
         numbers = {f"val_bpb/{name}": value for name, value in entry["val_bpb"].items()}
         numbers |= {"core": entry["core"], "core_no_squad": entry["core_no_squad"], "extended": entry["extended"]}
         numbers |= {"core_bpb": entry["core_bpb"], "epochs": entry["epochs"]}
+        numbers |= {f"contamination/{name}": value for name, value in (entry["contamination"] or {}).items()}
         numbers |= {f"accuracy/{label}": row["accuracy"] for label, row in entry["tasks"].items()}
         for metric, value in numbers.items():
             if value is not None:

@@ -43,7 +43,7 @@ class Uniform:
 def test_a_table_is_a_suite_that_can_be_scored(tmp_path):
     suite = load_own_suite(table(tmp_path, "capitals,multiple_choice,2,rows.jsonl"))
     task = suite.entries["capitals"].task
-    assert suite.name == "own-my_tasks" and (task.category, task.continuation_delimiter, task.baseline_v1, task.in_core) == ("own", " ", 0.0, False)
+    assert suite.name == f"own-my_tasks-{suite.data_hash[:8]}" and (task.category, task.continuation_delimiter, task.baseline_v1, task.in_core) == ("own", " ", 0.0, False)
     requests = compile_requests(task, suite.rows("capitals"), Characters(), 7, 1000)
     items = score_requests(Uniform(), requests, Characters())
     assert accuracies(items) == {"capitals": 0.5} and items.column("task").to_pylist() == ["capitals"] * 4

@@ -495,6 +495,9 @@ def test_the_published_rows_fill_the_site(browser, tmp_path):
             flagged += page.locator(".pill.flag:visible").count()
             page.select_option("[data-tool=sort]:visible", label="jeopardy")
             assert len(names(page)) == len(group["strategies"])
+            page.select_option("[data-tool=sort]:visible", label="MMLU")
+            best = max(group["strategies"], key=lambda row: row["mmlu"])
+            assert names(page)[0] == best["strategy"] and f"{100 * best['mmlu']:.1f}" in page.locator("tbody:visible tr").first.inner_text()
         assert len(shown) == len(rows) == 104 and flagged == sum(bool(row["defects"]) for row in rows)
         share = next(d for d in board["decisions"] if d["metric"] == "core" and d["accuracy"] is not None)
         assert f"{100 * share['accuracy']:.0f}" in page.locator(".decisions").first.inner_text()
@@ -509,3 +512,29 @@ def test_the_data_in_the_page_is_the_boards(board):
         for row, arm in zip(view["rows"], made["arms"], strict=True):
             assert arm["mean"] == arms[row["name"]]["mean"] and arm["rank"] == arms[row["name"]]["rank"]
             assert metric["arms"][arm["order"]]["strategy"] == row["name"]
+
+
+def views(board):
+    """The groups as the scripts of index.html read them."""
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', render_site(board)["index.html"], re.S).group(1))
+
+
+def test_mmlu_is_a_column_where_core_ranks():
+    entry = run("a", 0, 1.0, scale="1b-1x", mmlu=0.31)
+    tasks = [task | {"label": "mmlu_fewshot", "random_baseline": 0.25} if task["label"] == "task_01" else task for task in TASKS]
+    for accuracy, at_chance in ((0.6, False), (0.25, True)):
+        answers = entry["tasks"] | {"mmlu_fewshot": entry["tasks"]["task_01"] | {"accuracy": accuracy, "correct": round(200 * accuracy)}}
+        (view,) = views(build_board([entry | {"tasks": answers}], tasks))
+        assert [score["title"] for score in view["scores"]] == ["CORE", "EXTENDED", "MMLU"]
+        assert view["rows"][0]["scores"]["mmlu"] == {"mean": 0.31, "at_chance": at_chance, "above": None, "num_tasks": None}
+        assert view["rows"][0]["values"]["mmlu"] == 0.31
+    (view,) = views(build_board([run("a", 0, 1.0, mmlu=0.31)], TASKS))
+    assert "MMLU" not in [score["title"] for score in view["scores"]], "held-out text ranks a nano model, which only guesses"
+    (view,) = views(build_board([run("a", 0, 1.0, scale="1b-1x")], TASKS))
+    assert "MMLU" not in [score["title"] for score in view["scores"]] and view["rows"][0]["scores"]["mmlu"] is None
+
+
+def test_a_row_says_how_many_questions_its_text_has():
+    rows = [run("a", 0, 1.0, contamination={"questions": 5000, "judged": 4321, "contaminated": 12}), run("b", 0, 1.1)]
+    (view,) = views(build_board(rows, TASKS))
+    assert {row["name"]: row["contamination"] for row in view["rows"]} == {"a": "contamination: 12 of 4,321 questions", "b": ""}

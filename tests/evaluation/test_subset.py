@@ -91,10 +91,30 @@ def test_mmlu_is_spread_over_its_57_subjects():
 def test_some_tasks_only():
     core = choose_tasks(SUITE, ["core"])
     assert len(core.tasks) == 22 and set(core.missing.values()) == {"not chosen (--tasks)"} and len(core.entries) == 53
-    assert core.data_hash == SUITE.data_hash and core.name == SUITE.name
+    assert core.data_hash == SUITE.data_hash
     assert list(choose_tasks(SUITE, ["copa", "mmlu_fewshot"]).tasks) == ["mmlu_fewshot", "copa"]
     assert choose_tasks(SUITE, ["all"]) == SUITE
     with pytest.raises(ValueError, match="did you mean 'copa'"):
         choose_tasks(SUITE, ["copaa"])
     with pytest.raises(ValueError, match="winnow list tasks"):
         choose_tasks(SUITE, ["???"])
+
+
+def test_a_part_is_named_by_its_tasks_however_they_were_chosen():
+    labels = [label for label, task in TASKS.items() if task.in_core]
+    assert choose_tasks(SUITE, ["core"]).name == choose_tasks(SUITE, labels[::-1]).name == f"{SUITE.name}-core"
+    assert choose_tasks(SUITE, ["piqa", "copa", "piqa"]).name == choose_tasks(SUITE, ["copa", "piqa"]).name == f"{SUITE.name}-copa+piqa"
+    assert choose_tasks(SUITE, list(TASKS)).name == SUITE.name
+    many = [choose_tasks(SUITE, [*labels[:count], "siqa"]).name for count in (5, 6)]
+    assert all(name.startswith(f"{SUITE.name}-{count}-tasks-") for name, count in zip(many, (6, 7), strict=True))
+    assert choose_tasks(SUITE, [*labels[:4], labels[5], "siqa"]).name not in many
+
+
+def test_a_task_without_its_file_can_not_be_asked_for_by_name(tmp_path):
+    (tmp_path / "commonsense_reasoning").mkdir()
+    (tmp_path / "commonsense_reasoning" / "copa.jsonl").write_text('{"query": "q", "choices": ["a", "b"], "gold": 0}\n')
+    suite = load_suite(tmp_path)
+    assert list(choose_tasks(suite, ["core"]).tasks) == ["copa"], "core is what there is of the 22, and says what is missing"
+    assert choose_tasks(suite, ["core"]).missing["squad"].startswith("no file")
+    with pytest.raises(ValueError, match="task 'piqa' is missing .no file .*; `winnow eval-data pull piqa`"):
+        choose_tasks(suite, ["copa", "piqa"])

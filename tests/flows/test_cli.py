@@ -150,6 +150,20 @@ def test_view_escapes_what_the_engine_says(capsys, monkeypatch):
     assert "warning: [/dim] odd" in err and "n: list[int] [/x]" in err
 
 
+def test_into_a_file_a_node_at_work_says_how_far_it_is(capsys, monkeypatch):
+    from rich.console import Console
+
+    from flows import terminal
+
+    monkeypatch.setattr(terminal, "errors", Console(width=200, stderr=True))
+    for seconds, quiet, said in ((3600.0, False, ""), (0.0, True, ""), (0.0, False, "n: 5 of 9 tokens")):
+        monkeypatch.setattr(terminal, "LINE_SECONDS", seconds)
+        with terminal.RunView(quiet=quiet) as view:
+            view.watch("n", "node_started", {})
+            view.watch("n", "progress", {"fraction": 0.5, "words": "5 of 9 tokens"})
+        assert capsys.readouterr().err.strip() == said
+
+
 def test_a_fault_of_ours_shows_its_traceback(winnow, toy_corpus, monkeypatch):
     from flows import inspect_store
 

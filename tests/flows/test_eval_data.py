@@ -8,6 +8,7 @@ import pytest
 import evaluation
 from flows import eval_data
 from flows.errors import UserError
+from tests.stages.test_evaluate import write_own
 
 MINI = Path(evaluation.__file__).parent / "mini_v1"
 
@@ -46,3 +47,31 @@ def test_errors_are_the_commands(tmp_path, monkeypatch):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     with pytest.raises(UserError, match="nothing could be fetched.*there may be no network.*import DIR"):
         eval_data.pull(tmp_path / "to", ["copa"])
+
+
+def test_questions_are_fields_of_evaluate(tmp_path, monkeypatch):
+    monkeypatch.delenv("WINNOW_EVAL_DATA", raising=False)
+    mine = write_own(tmp_path)
+    assert eval_data.questions(tmp_path) == eval_data.questions(tmp_path, "mini") == eval_data.questions(tmp_path, tasks="all") == {}
+    assert eval_data.questions(tmp_path, tasks="core, mmlu_fewshot") == {"tasks": ["core", "mmlu_fewshot"]}
+    assert eval_data.questions(tmp_path, str(MINI), "copa") == {"eval_data": str(MINI), "tasks": ["copa"]}
+    assert eval_data.questions(tmp_path, tasks=str(mine)) == {"eval_data": str(mine)}
+
+
+def test_questions_that_are_not_there(tmp_path, monkeypatch):
+    monkeypatch.delenv("WINNOW_EVAL_DATA", raising=False)
+    mine = write_own(tmp_path)
+    for given, tasks, said in [
+        ("", "copaa", "no task 'copaa'; did you mean 'copa'"),
+        ("", "copa,nothing", "`winnow list tasks` names them"),
+        ("", "nowhere.csv", "there is no such table; write a CSV with the columns label, task_type, num_fewshot, file"),
+        (str(mine), "", "a table of your own tasks goes with `winnow eval MODEL --tasks .*mine.csv`"),
+        ("dclm", str(mine), "mine.csv brings its own questions; leave out --eval-data dclm"),
+        ("dclm", "core", "there are no evaluation data in .*; `winnow eval-data pull`"),
+        ("nowhere", "", "nowhere is not a directory"),
+    ]:
+        with pytest.raises(UserError, match=said):
+            eval_data.questions(tmp_path, given, tasks)
+    (tmp_path / "words.jsonl").write_text('{"context": "no answer"}\n')
+    with pytest.raises(UserError, match="mine.csv: line 3, task words: .*words.jsonl: line 1: 'continuation' is None"):
+        eval_data.questions(tmp_path, tasks=str(mine))

@@ -16,6 +16,8 @@ from tests.evaluation.file_server import serving
 from tests.evaluation.test_data import SHARED
 from tests.flows.test_eval_items import LABELS, SUITE, commit
 from tests.flows.test_eval_items import runs as runs
+from tests.stages.test_evaluate import write_own
+from tests.stages.test_import_language_model import saved as saved
 
 MINI = Path(evaluation.__file__).parent / "mini_v1"
 
@@ -91,6 +93,45 @@ def test_contamination(verbs, store, runs, tmp_path):
     out = verbs("eval", "contamination", runs[0], documents, "--to", tmp_path / "flags.parquet")
     assert "questions have a run of 13 words that clean/dddddddddddd has too" in out
     assert sum(flag or False for flag in pq.read_table(tmp_path / "flags.parquet").column("contaminated").to_pylist()) > 0
+
+
+def test_a_model_on_disk_answers_tasks_of_ones_own(winnow, saved, tmp_path):
+    mine = write_own(tmp_path)
+    code, out, err = winnow("eval", str(saved), "--tasks", str(mine), "--workers", "0")
+    assert code == 0 and "suite own-mine-" in out and "sums" in out and "words" in out and "together" not in out, err
+    (run,) = [row["dataset"] for row in json.loads(winnow("list", "datasets", "--json")[1]) if row["dataset"].startswith("evaluate/")]
+    code, out, err = winnow("eval", "show", run, "--task", "sums", "-n", "1", "--json")
+    assert code == 0 and json.loads(out)[0]["choices"][2]["text"] == "none", err
+    (tmp_path / "sums.jsonl").write_text((tmp_path / "sums.jsonl").read_text().replace("none", "some"))
+    code, _, err = winnow("eval", "show", run, "--task", "sums")
+    assert code == 2 and "other data than" in err and "mine.csv; give its own with --eval-data or --tasks" in err
+
+
+def test_a_part_of_the_suite_is_compared_with_the_whole_by_its_items_alone(winnow, saved):
+    for tasks in ("copa,piqa", "copa"):
+        code, out, err = winnow("eval", str(saved), "--tasks", tasks, "--limit", "3", "--workers", "0")
+        assert code == 0 and f"suite mini-v1-{tasks.replace(',', '+')}-limit3" in out and "not asked" not in out, err
+    runs = [row["dataset"] for row in json.loads(winnow("list", "datasets", "--json")[1]) if row["dataset"].startswith("evaluate/")]
+    found = json.loads(winnow("eval", "diff", *runs, "--json")[1])
+    assert [row["task"] for row in found["tasks"]] == ["copa"] and found["flipped"] == [] and list(found["uncommon"]) == ["piqa"]
+
+
+def test_tasks_without_their_files_are_named_beside_the_scores(winnow, saved, tmp_path):
+    (tmp_path / "data" / "commonsense_reasoning").mkdir(parents=True)
+    shutil.copy(MINI / "commonsense_reasoning" / "copa.jsonl", tmp_path / "data" / "commonsense_reasoning")
+    code, out, err = winnow("eval", str(saved), "--eval-data", str(tmp_path / "data"), "--limit", "2", "--workers", "0")
+    assert code == 0 and "not asked, `winnow eval-data pull` fetches them: mmlu_zeroshot, hellaswag_zeroshot" in out, err
+    assert "copa" not in out.partition("not asked")[2]
+
+
+def test_questions_that_are_not_there_are_told_before_anything_runs(winnow, saved, tmp_path):
+    for words, said in [
+        (["--tasks", "copaa"], "no task 'copaa'; did you mean 'copa'?"),
+        (["--tasks", str(tmp_path / "none.csv")], "there is no such table; write a CSV with the columns"),
+        (["--eval-data", "dclm", "--tasks", "core"], "`winnow eval-data pull` fetches them"),
+    ]:
+        code, out, err = winnow("eval", str(saved), *words)
+        assert code == 2 and said in err and "Traceback" not in err and not (tmp_path / "store" / "import_language_model").exists()
 
 
 def test_a_directory_that_is_no_suite(verbs, tmp_path):

@@ -68,13 +68,25 @@ def test_arms_differ_in_documents_and_seed_alone():
 def test_arms_are_evaluated_alike_and_named_in_order():
     made = plan(seeds=(0, 1), evaluation={"eval_data": "elsewhere"})
     (board,) = made.outputs
-    for node, strategy in zip(board.inputs, board.config.strategies, strict=True):
+    evaluations = [node for node in board.inputs if node.stage.name == "evaluate"]
+    for node, strategy in zip(evaluations, board.config.strategies, strict=True):
         assert node.name.startswith(f"evaluate_{strategy}_nano_") and node.config.eval_data == "elsewhere"
         assert (
             node.inputs[0].name == node.name.replace("evaluate_", "train_") and node.inputs[1] is made["tokenizer_nano"]
         )
         assert [text.name for text in node.inputs[2:]] == list(node.config.validation) == ["prose", "reference"]
     assert dict(board.config.descriptions).keys() == set(STRATEGIES) and board.config.pipeline == "demo"
+
+
+def test_each_strategys_documents_are_searched_for_the_questions_that_are_asked():
+    made = plan(scales=("nano", "400m-1x"), seeds=(0, 1), evaluation={"eval_data": "elsewhere", "tasks": ("core",), "limit": 3})
+    (board,) = made.outputs
+    flags = [node for node in board.inputs if node.stage.name == "flag_contamination"]
+    assert list(board.inputs)[-4:] == flags and [node.name for node in flags] == [f"contamination_{name}" for name in STRATEGIES]
+    documents = {s.name: s.documents.name for s in demo.comparison().strategies}
+    for node, strategy in zip(flags, STRATEGIES, strict=True):
+        assert [parent.name for parent in node.inputs] == [documents[strategy]]
+        assert (node.config.eval_data, node.config.tasks) == ("elsewhere", ("core",))
 
 
 def test_unknown_scale():

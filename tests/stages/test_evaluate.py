@@ -1,5 +1,6 @@
 """The evaluation stage on a tiny model: every question once, subsets nested, the same numbers twice."""
 
+import json
 import math
 from collections import Counter
 from pathlib import Path
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 import evaluation
+from evaluation.aggregate import aggregate
 from evaluation.scorer import score_requests
 from evaluation.subset import nested_subset
 from evaluation.tasks import load_suite, load_tasks
@@ -127,6 +129,7 @@ def test_an_attempt_goes_on_from_what_a_killed_one_has_scored(world, tmp_path, m
     tables, _ = run_evaluate(world, resources, limit=1)
     expected, _ = run_evaluate(world, limit=1)  # without a scratch directory it starts anew
     assert {name: table.to_pylist() for name, table in tables.items()} == {name: table.to_pylist() for name, table in expected.items()}
+    assert not any("kept" in what for _, what in words[:done]) and " kept from before)" in words[-1][1]
     assert done >= 3 and "tokens" in words[-1][1] and any(what.endswith("left") for _, what in words)
     assert [fraction for fraction, _ in words[done:]] == sorted(fraction for fraction, _ in words[done:])
 
@@ -144,6 +147,68 @@ def test_a_limit_names_the_suite_and_only_leaves_out(world):
         ), label
         if row["log_probs"] is not None:  # of other batches, so equal but for rounding
             assert row["log_probs"] == pytest.approx(same["log_probs"], rel=1e-4), label
+
+
+def write_own(folder: Path, count: int = 6) -> Path:
+    """A table of two tasks of one's own and their rows."""
+    rows = [{"query": f"{n} and {n} is", "choices": [str(2 * n), str(2 * n + 1), "none"], "gold": 0} for n in range(count)]
+    (folder / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "words.jsonl").write_text("".join(json.dumps({"context": f"after {n}", "continuation": str(n + 1)}) + "\n" for n in range(count)))
+    table = folder / "mine.csv"
+    table.write_text(
+        "label,task_type,num_fewshot,baseline_v2,file\nsums,multiple_choice,2,33.3,sums.jsonl\nwords,language_modeling,0,0,words.jsonl\n"
+    )
+    return table
+
+
+def test_tasks_of_ones_own_are_a_suite_of_their_own(world, tmp_path):
+    tables, summary = run_evaluate(world, eval_data=str(write_own(tmp_path)), limit=None)
+    assert list(tables) == ["sums", "words", "validation-held"] and tables["sums"].num_rows == 6
+    assert tables["sums"].column("cluster").null_count == 0 and set(summary["tasks"]) == {"sums", "words"}
+    assert summary["suite"].startswith("own-mine-") and summary["suite"].endswith(summary["suite_hash"][:8])
+    assert summary["core"] is summary["extended"] is summary["core_bpb"] is None and summary["missing"] == []
+    assert summary["tasks"]["words"]["gold_bpb"] > 0
+    limited, part = run_evaluate(world, eval_data=str(tmp_path / "mine.csv"), limit=4)
+    assert part["suite"] == f"{summary['suite']}-limit4" and part["limited"]["sums"] == "limited to 4 of 6 rows"
+    whole = {row["row"]: row for row in tables["sums"].to_pylist()}
+    for row in limited["sums"].to_pylist():
+        assert row["num_tokens"] == whole[row["row"]]["num_tokens"] and row["log_probs"] == pytest.approx(whole[row["row"]]["log_probs"], rel=1e-4)
+
+
+def test_chosen_tasks_are_answered_as_in_the_whole_suite_and_ranked_apart(world):
+    tables, summary = run_evaluate(world, tasks=("piqa", "copa"), limit=LIMIT)
+    assert list(tables) == ["copa", "piqa", "validation-held"]
+    for label in ("copa", "piqa"):
+        for row, same in zip(tables[label].to_pylist(), world[RUN].table(label).to_pylist(), strict=True):
+            assert (row["row"], row["num_tokens"], row["gold"]) == (same["row"], same["num_tokens"], same["gold"])
+            assert row["log_probs"] == pytest.approx(same["log_probs"], rel=1e-4)
+    assert summary["suite"] == f"{SUITE.name}-copa+piqa-limit{LIMIT}" and summary["suite_hash"] == SUITE.data_hash
+    assert summary["core"] is None and len(summary["missing"]) == 51 and set(summary["missing_why"].values()) == {"not chosen (--tasks)"}
+    assert summary["core_bpb_tasks"] == ["copa", "piqa"]
+
+
+def test_core_alone_gives_core_and_no_extended(world):
+    _, summary = run_evaluate(world, tasks=("core",), limit=None)
+    accuracies = {label: row["accuracy"] for label, row in summary["tasks"].items()}
+    assert summary["suite"] == f"{SUITE.name}-core" and summary["extended"] is None and len(accuracies) == 22
+    assert summary["core"] == aggregate(accuracies).core is not None
+
+
+def test_other_questions_are_another_identity(tmp_path):
+    def identity(**fields) -> dict:
+        return evaluate.identity(evaluate.config_type(**fields))
+
+    mine = write_own(tmp_path)
+    first = identity(eval_data=str(mine))
+    assert first["suite"] != identity()["suite"]
+    (tmp_path / "moved").mkdir()
+    for path in (mine, tmp_path / "sums.jsonl", tmp_path / "words.jsonl"):
+        (tmp_path / "moved" / path.name).write_bytes(path.read_bytes())
+    assert identity(eval_data=str(tmp_path / "moved" / "mine.csv")) == first, "a path is no identity"
+    assert identity(eval_data=str(write_own(tmp_path, 7))) != first, "the rows are"
+    assert identity(tasks=("copa",)) != identity()
+    with pytest.raises(ValueError, match="no task 'copaa'; did you mean 'copa'"):
+        identity(tasks=("copaa",))
 
 
 def test_texts_and_their_names_must_be_as_many(world):

@@ -4,15 +4,22 @@ import html
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
 
 from evaluation.board import build_board
+from evaluation.subset import find_suite
 from stages.core import catalog
+from stages.core.engine import run_plan
+from stages.core.plan import Plan
+from stages.core.resolve import open_node
 from stages.core.stage import Inputs, Resources
-from stages.leaderboard import _dataset_page, _entry, funnel, leaderboard
-from tests.stages.test_train import LIMIT, NUM_BLANK, NUM_REPEATED, NUM_TEXTS
+from stages.core.store import Store
+from stages.flag_contamination import flag_contamination
+from stages.leaderboard import _contamination, _dataset_page, _entry, _items, funnel, leaderboard
+from tests.stages.test_train import LIMIT, NUM_BLANK, NUM_REPEATED, NUM_TEXTS, texts_of
 from tests.stages.test_train import world as world
 
 
@@ -90,6 +97,37 @@ def test_results_reach_sql(world):
         ]
     on_disk = json.loads(Path(world["leaderboard"].file("results.json")).read_text())
     assert on_disk == world["leaderboard"].summary["results"]
+
+
+def test_a_row_says_how_many_of_its_questions_its_training_set_has(world, tmp_path):
+    store = Store(shutil.copytree(world.store.root, tmp_path / "store"))
+    runs = [world.plan[f"evaluate_{name}_0"] for name in ("everything", "distinct")]
+    made = Plan("flagged", [leaderboard.on(*runs, flag_contamination.on(world.plan["distinct"]), strategies=("everything", "distinct"))])
+    run_plan(made, store, Resources(workers=0))
+    board = open_node(store, made, "leaderboard")
+    rows = {row["strategy"]: row for row in json.loads(Path(board.file("board.json")).read_text())["groups"][0]["strategies"]}
+    found, items = rows["distinct"]["contamination"], sum(row["num_items"] for row in world["evaluate_distinct_0"].summary["tasks"].values())
+    assert rows["everything"]["contamination"] is None, "nobody looked into that dataset"
+    assert found["questions"] == items and 0 < found["judged"] < items and found["contaminated"] == 0
+    assert {"strategy": "distinct", "metric": "contamination/judged", "value": found["judged"]}.items() <= next(
+        row for row in board.summary["results"] if row["metric"] == "contamination/judged"
+    ).items()
+    assert f"contamination: 0 of {found['judged']:,} questions" in Path(board.file("index.html")).read_text()
+
+
+def test_of_the_questions_asked_those_in_the_text_are_counted(world, tmp_path):
+    items = _items(world["evaluate_distinct_0"])
+    asked = next(row for row in items.to_pylist() if row["task"] == "agi_eval_lsat_rc")
+    leak = {"id": "leak", "text": f"Seen: {find_suite().rows('agi_eval_lsat_rc')[asked['row']]['query']}"}
+    (tmp_path / "leak.jsonl").write_text(json.dumps(leak) + "\n")
+    plan = Plan("leak", [flag_contamination.on(texts_of(tmp_path, "leak"), name="flags")])
+    store = Store(tmp_path / "store")
+    run_plan(plan, store, Resources(workers=0))
+    flags = open_node(store, plan, "flags")
+    flagged = {(row["task"], row["row"]) for row in flags.table("flags").to_pylist() if row["contaminated"]}
+    found = _contamination(items, flags)
+    assert (asked["task"], asked["row"]) in flagged
+    assert found["contaminated"] == sum((row["task"], row["row"]) in flagged for row in items.to_pylist()) < found["judged"]
 
 
 def test_every_evaluation_has_a_strategy(world, tmp_path):
