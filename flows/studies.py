@@ -48,7 +48,7 @@ def findings(store: Store, made: Plan) -> dict[str, Any]:
 
 def print_findings(found: dict[str, Any]) -> None:
     """Print the claims with their verdicts, the paragraph, and the path of the page."""
-    from evaluation.study_page import format_estimate
+    from evaluation.studies.page import format_estimate
     from flows.terminal import console, print_table
 
     rows = [
@@ -62,7 +62,7 @@ def print_findings(found: dict[str, Any]) -> None:
 
 def put_beside(board: Path, store: Store) -> list[str]:
     """Write the pages of the store's finished studies into the site of a leaderboard, and link them from its index.html; return their names."""
-    from evaluation.study_page import link_studies, render_study_page
+    from evaluation.studies.page import link_studies, render_study_page
 
     links = []
     for _, _, _, where in store.refs():

@@ -26,7 +26,7 @@ def render_study(config: RenderStudy, inputs: Inputs, resources: Resources) -> A
     """Write the page, and all that it shows as JSON. ValueError if the judge's summary lacks something, or if a figure can not be drawn."""
     import json
 
-    from evaluation.study_page import render_study_page
+    from evaluation.studies.page import render_study_page
 
     verdicts, *tables = inputs.of("table")
     judged = verdicts.summary or {}

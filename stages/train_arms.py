@@ -174,7 +174,7 @@ class _Study:
 
     def _extension(self, group: str) -> list[Arm]:
         """The arms that the grid of a group lacks; none while its runs are under way."""
-        from evaluation.learning_rates import best_learning_rate, next_learning_rate
+        from evaluation.studies.learning_rates import best_learning_rate, next_learning_rate
 
         mine = [(arm, extended) for arm, extended in self.arms if arm.group == group]
         if any(self.key(arm) not in self.results for arm, _ in mine) or len({arm.lr for arm, new in mine if new}) >= self.config.max_extensions:
@@ -185,8 +185,8 @@ class _Study:
 
     def _losses(self, group: str) -> dict[float, float]:
         """Learning rate -> mean final loss of a group whose runs are done."""
-        from evaluation.learning_rates import mean_losses
-        from evaluation.study_runs import read_runs
+        from evaluation.studies.learning_rates import mean_losses
+        from evaluation.studies.runs import read_runs
 
         return mean_losses(read_runs([self._table(pair for pair in self.arms if pair[0].group == group)]))[group]
 
@@ -209,7 +209,7 @@ class _Study:
 
     def summary(self) -> dict[str, Any]:
         """What is worth knowing about the runs and is no content; a warning for each grid that still ends with its best."""
-        from evaluation.learning_rates import best_learning_rate, next_learning_rate
+        from evaluation.studies.learning_rates import best_learning_rate, next_learning_rate
 
         facts = [{"run": key, "group": arm.group} | {k: v for k, v in self.results[key].items() if k != "rows"} for key, arm in self.asked.items()]
         warnings = []
@@ -264,8 +264,8 @@ def _scale(config: TrainArms, inputs: Inputs) -> Any:
 
 def _complete(arms: tuple[Arm, ...], scale: Any, earlier: list[Dataset]) -> list[Arm]:
     """Fill in what the scale and the earlier runs decide: batch sizes, tokens and learning rates."""
-    from evaluation.learning_rates import best_learning_rates
-    from evaluation.study_runs import read_runs
+    from evaluation.studies.learning_rates import best_learning_rates
+    from evaluation.studies.runs import read_runs
 
     best = best_learning_rates(read_runs(dataset.table(shard.name) for dataset in earlier for shard in dataset.shards))
     complete = []

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pytest
 
-from evaluation.claims import Claim, claims_table
+from evaluation.studies.claims import Claim, claims_table
 from stages.core.stage import Inputs, Resources
 from stages.render_study import RenderStudy, render_study
 from tests.evaluation.test_figure import SOAP, figure

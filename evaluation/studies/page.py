@@ -12,9 +12,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evaluation.claims import VERDICTS
 from evaluation.figure import check_figure, figure_rows, figure_svg, legend
 from evaluation.page import SITE, site_environment
+from evaluation.studies.claims import VERDICTS
 
 MARKS = dict(zip(VERDICTS, ("\N{CHECK MARK}", "\N{MULTIPLICATION SIGN}", "?", "\N{EN DASH}"), strict=True))
 """A sign for each verdict, so that colour is not what tells them apart."""

@@ -61,7 +61,7 @@ def losses_by_seed(runs: Iterable[Run]) -> dict[str, dict[int, float | None]]:
     for run in runs:
         of_group = losses.setdefault(run.group, {})
         if run.seed in of_group:
-            raise ValueError(f"study_runs: group '{run.group}' has two runs of seed {run.seed}; give every setting its own group")
+            raise ValueError(f"runs: group '{run.group}' has two runs of seed {run.seed}; give every setting its own group")
         of_group[run.seed] = run.loss
     return losses
 
@@ -72,7 +72,7 @@ def losses_by_lr(runs: Iterable[Run]) -> dict[str, dict[float, float | None]]:
     for run in sorted(runs, key=lambda run: run.lr):
         of_group = losses.setdefault(run.group, {})
         if run.lr in of_group:
-            raise ValueError(f"study_runs: group '{run.group}' has two runs of lr {run.lr:g}; give runs of one seed")
+            raise ValueError(f"runs: group '{run.group}' has two runs of lr {run.lr:g}; give runs of one seed")
         of_group[run.lr] = run.loss
     return losses
 
@@ -100,7 +100,7 @@ def _run(rows: list[dict[str, Any]]) -> Run:
         if row["val_loss"] is not None:
             by_step[row["step"]] = min(row["val_loss"], by_step.get(row["step"], math.inf))
     if not diverged and last["num_steps"] not in by_step:
-        raise ValueError(f"study_runs: run {last['run']} of '{last['group']}' ends at step {last['step']} of {last['num_steps']}; let it finish")
+        raise ValueError(f"runs: run {last['run']} of '{last['group']}' ends at step {last['step']} of {last['num_steps']}; let it finish")
     return Run(
         run=last["run"], group=last["group"], optimizer=last["optimizer"], options=json.loads(last["options"]), lr=last["lr"],
         num_tokens=last["num_tokens_planned"], seed=last["seed"], loss=None if diverged else by_step[last["num_steps"]],

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from evaluation.claims import (
+from evaluation.studies.claims import (
     COLUMNS,
     CONTRADICTED,
     NOT_TESTED,
@@ -19,7 +19,7 @@ from evaluation.claims import (
     claims_table,
     counted,
 )
-from evaluation.equivalence import Contrast, against_margin
+from evaluation.studies.equivalence import Contrast, against_margin
 
 
 def test_table_has_the_columns_and_keeps_what_is_unknown_null():

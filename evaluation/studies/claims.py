@@ -18,8 +18,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from .equivalence import COMPARABLE, Comparison, Contrast
-from .statistics import holm_adjusted
+from evaluation.statistics import holm_adjusted
+from evaluation.studies.equivalence import COMPARABLE, Comparison, Contrast
 
 SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTED = VERDICTS = ("supported", "contradicted", "undecided", "not tested here")
 

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from evaluation.claims import VERDICTS, Claim, claims_table
 from evaluation.page import render_site
-from evaluation.study_page import format_column, format_estimate, format_value, link_studies, render_study_page
+from evaluation.studies.claims import VERDICTS, Claim, claims_table
+from evaluation.studies.page import format_column, format_estimate, format_value, link_studies, render_study_page
 from tests.evaluation.test_board import board as board
 from tests.evaluation.test_board import entries as entries
 from tests.evaluation.test_figure import SOAP, figure

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from evaluation.equivalence import (
+from evaluation.studies.equivalence import (
     COMPARABLE,
     DIFFERENT,
     UNDECIDED,

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from statistics import fmean
 
-from evaluation.study_runs import Run
+from evaluation.studies.runs import Run
 
 
 def mean_losses(runs: Iterable[Run]) -> dict[str, dict[float, float]]:

@@ -1,7 +1,7 @@
 import pyarrow as pa
 import pytest
 
-from evaluation.study_runs import ASCENT, ZERO_LR, check_sanity, losses_by_lr, losses_by_seed, read_runs
+from evaluation.studies.runs import ASCENT, ZERO_LR, check_sanity, losses_by_lr, losses_by_seed, read_runs
 
 
 def row(**changes):

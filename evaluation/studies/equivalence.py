@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from scipy import special
 
-from . import statistics
+from evaluation import statistics
 
 COMPARABLE, DIFFERENT, UNDECIDED = "comparable", "different", "undecided"
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation.learning_rates import best_learning_rates, mean_losses, next_learning_rate
-from evaluation.study_runs import Run
+from evaluation.studies.learning_rates import best_learning_rates, mean_losses, next_learning_rate
+from evaluation.studies.runs import Run
 
 
 def run(group, lr, loss, seed=0):
