@@ -63,7 +63,7 @@ def _arm(scale: str, batch_size: int, lr: float | None = None, seed: int = 0) ->
         batch_size=batch_size,
         num_tokens=steps * batch_size * seq_len,
         schedule="constant",
-        ewa_decays=tuple(round(1 - 1 / max(2.0, share * steps), 5) for share in AVERAGED_SHARES),
+        ewa_decays=tuple(sorted({round(1 - 1 / max(2.0, share * steps), 5) for share in AVERAGED_SHARES})),
         num_evals=12,
         measure_noise=batch_size > min(DEFAULT_BATCH_SIZES),  # halves of 4 sequences would cost half as much time again
         noise_parts=2,
