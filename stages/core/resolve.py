@@ -111,7 +111,7 @@ def forecast(plan: Plan, store: Store, resolved: dict[str, Resolved], resources:
             result.append(Forecast(node.name, node.stage.name, found.short, True, why, *made))
             continue
         rows = next((rows_of[p.name] for p in node.inputs if p.stage.kind != "artifact"), None)
-        rows_of[node.name] = rows
+        rows_of[node.name] = None if node.stage.kind == "reduce" and not node.stage.carries else rows  # who knows how many a reduce will write
         cost = _cost(node, rows, measured(node.stage.name, frozenset(node.stage.parts)), resources)
         result.append(Forecast(node.name, node.stage.name, found.short, False, _why(plan, store, found), rows, *cost))
     return result
