@@ -117,7 +117,7 @@ def legend(figure: Mapping[str, Any]) -> list[Entry]:
     for number, name in enumerate(names):
         of_name = [series for series in figure["series"] if series["name"] == name]
         parts = [f'<line class="{_line_class(s)}" x1="1" x2="27" y1="8" y2="8"/>' for s in of_name if s.get("marks", "both") != "dots"][:1]
-        parts += [_mark(SHAPES[number % len(SHAPES)], 14, 8)] if any(s.get("marks", "both") != "line" for s in of_name) else []
+        parts += [_mark(_shape(number), 14, 8)] if any(s.get("marks", "both") != "line" for s in of_name) else []
         entries.append(Entry(name, f'<svg width="28" height="16" aria-hidden="true"><g class="series hue-{number % HUES}">{"".join(parts)}</g></svg>'))
     entries = entries if len(entries) > 1 else []
     if any(_diverged(series) for series in figure["series"]):
@@ -195,7 +195,8 @@ def _axis(figure: Mapping[str, Any], name: str, start: float, end: float) -> Axi
     if categories:
         ticks = tuple((float(i), str(word)) for i, word in enumerate(categories))
         return Axis(-0.6, len(categories) - 0.4, False, start, end, ticks)
-    log, values = bool(spec.get("log")), [*_values(figure, name)]
+    log, floor, ceiling = bool(spec.get("log")), spec.get("min", -math.inf), spec.get("max", math.inf)
+    values = [min(max(value, floor), ceiling) for value in _values(figure, name)]
     low, high = min(values), max(values)
     if log:
         room = max(0.04 * math.log10(high / low), 0.02)
@@ -278,10 +279,15 @@ def _dots(figure: Mapping[str, Any], series: Mapping[str, Any], number: int, x: 
             at, low, high = x.at(px), y.at(max(series["low"][i], y.low)), y.at(min(series["high"][i], y.high))
             words += f" [{format_tick(series['low'][i])}, {format_tick(series['high'][i])}]"
             yield f'<path class="bar" d="M{at:.1f} {low:.1f}V{high:.1f}M{at - 4:.1f} {low:.1f}h8M{at - 4:.1f} {high:.1f}h8"/>'
-        yield _mark(SHAPES[number % len(SHAPES)], x.at(px), y.at(py), words)
+        yield _mark(_shape(number), x.at(px), y.at(py), words)
     for px in _diverged(series):
         yield _mark("cross", x.at(px), y.end + 2, f"{series['name']}: {_word(figure, px)}, diverged")
     yield "</g>"
+
+
+def _shape(number: int) -> str:
+    """Shapes go on where hues begin again, so that a ninth series does not look like the first."""
+    return SHAPES[(number + number // HUES) % len(SHAPES)]
 
 
 def _mark(shape: str, px: float, py: float, words: str = "") -> str:

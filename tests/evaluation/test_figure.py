@@ -140,7 +140,7 @@ def test_series_of_one_name_share_a_look_and_others_differ():
             first = group.find("path")
             looks.setdefault(first.findtext("title").split(":")[0], set()).add((group.get("class"), first.get("d")))
     assert len(looks) == 9 and all(len(look) == 1 for look in looks.values())
-    assert len({next(iter(look)) for look in list(looks.values())[:8]}) == 8
+    assert len({next(iter(look)) for look in looks.values()}) == 9, "a ninth series has the hue of the first and another shape"
     lines = [line.get("class") for line in tree.iter("polyline")]
     assert [line.split()[-1] for line in lines] == [f"hue-{i % 8}" for i in range(9)]
     assert [entry.name for entry in legend(made)] == names
@@ -177,6 +177,12 @@ def test_what_lies_outside_given_limits_is_left_out():
     tree, marks = draw(figure(SOAP, y={"min": 1.5, "max": 3.5}))
     assert [words.split(" [")[0] for *_, words in marks] == ["soap: 0.001, 3", "soap: 0.01, 2"]
     assert tree.find("clipPath") is not None
+
+
+def test_a_value_beyond_a_limit_does_not_stretch_the_axis():
+    _, near = draw(figure(SOAP | {"low": [3.0, 2.0, 4.0], "high": [3.0, 2.0, 4.0]}, y={"max": 4.0}))
+    _, far = draw(figure(SOAP | {"low": [3.0, 2.0, 4.0], "high": [3.0, 2.0, 400.0]}, y={"max": 4.0}))
+    assert [mark[:2] for mark in near] == [mark[:2] for mark in far]
 
 
 @pytest.mark.parametrize(
