@@ -21,7 +21,7 @@ from models.gradient_noise_scale import Gradient, estimate
 Row = Mapping[str, Any]
 
 FRACTIONS = (0.5, 0.7, 0.85)
-"""Targets are the losses of the slowest batch size at these shares of its steps: another seed may need a seventh more."""
+"""Targets are the losses of the slowest batch size at these shares of its steps: another seed may need a sixth more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What makes a good optimizer? Nine of them tuned alike, what in Adam has to adapt, and whether its hyperparameters matter.
 
 Each sweeps its learning rate on seed 0, grows the grid where the best lies at an end, and runs at the best on fresh seeds. The plan follows
-"Deconstructing What Makes a Good Optimizer" (arXiv 2407.07972); what may be concluded from it is fixed in stages/judge_optimizers.py.
+"Deconstructing What Makes a Good Optimizer" (arXiv 2407.07972); what may be concluded is fixed in evaluation/studies/optimizers.py.
 """
 
 from collections.abc import Mapping

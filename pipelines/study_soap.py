@@ -1,7 +1,7 @@
 """How much data and time does SOAP save? Its losses on parts of the data against AdamW's and Shampoo's, rare refreshes, and its variants.
 
 Learning rates and the runs on all of the data are those of study_optimizers, which come from the store where that study was run before. The plan
-follows SOAP's paper (arXiv 2409.11321); what may be concluded from it is fixed in stages/judge_soap.py.
+follows SOAP's paper (arXiv 2409.11321); what may be concluded is fixed in evaluation/studies/soap.py.
 """
 
 from pipelines.study_data import study_data, variant

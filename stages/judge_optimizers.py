@@ -52,7 +52,7 @@ def _run_columns(config: Any) -> set[str]:
 def judge_optimizers(config: JudgeOptimizers, inputs: Inputs, resources: Resources) -> Iterator[tuple[str, pa.Table]]:
     """Judge every claim. ValueError where a sanity arm fails: lr 0 must change nothing, and climbing the gradient must not train."""
     from evaluation.studies import optimizers as optimizer_claims
-    from evaluation.studies.claims import analysis_times, claims_table
+    from evaluation.studies.claims import STATISTICS, analysis_times, claims_table
     from evaluation.studies.runs import read_runs
 
     tables = inputs.of("table")
@@ -72,7 +72,7 @@ def judge_optimizers(config: JudgeOptimizers, inputs: Inputs, resources: Resourc
             {"title": "Best settings on fresh seeds", "rows": _arm_rows(study)},
             {"title": "Learning-rate sweeps", "rows": _sweep_rows(study)},
         ],
-        "analysis": analysis_times([__file__, optimizer_claims.__file__], *confirm),
+        "analysis": analysis_times([__file__, optimizer_claims.__file__, *STATISTICS], *confirm),
     }
 
 
@@ -133,7 +133,7 @@ DEFAULTS = {"adamw": {"beta1": 0.9, "beta2": 0.95}, "lion": {"beta1": 0.9, "beta
 def _lines(study: "Study") -> Iterator[Figure]:
     from evaluation.studies.arm_series import seeds_and_means
 
-    for option, title in (("beta1", "Momentum, beta1"), ("beta2", "The decay of the second average, beta2")):
+    for option, title in (("beta1", "Momentum, beta1"), ("beta2", "beta2: decay of AdamW's second average, of Lion's momentum")):
         series = []
         for base, line in study.line(option).items():
             at = dict(sorted({**line, DEFAULTS[base][option]: base}.items()))
@@ -191,13 +191,16 @@ def _paragraph(study: "Study", claims: "list[Claim]") -> str:
     from evaluation.studies.optimizers import BASE, arm_words
 
     diverged = sum(loss is None for losses in study.losses.values() for loss in losses.values())
-    swept = sum(loss is None for losses in study.sweeps.values() for loss in losses.values())
+    swept = [loss for losses in study.sweeps.values() for loss in losses.values()]
+    blown = sum(loss is not None and loss > study.init for loss in swept)
     against = {arm: study.against_base(arm) for arm in _optimizers(study) if arm != BASE}
+    half = min(((found.high - found.low) / 2 for found in against.values()), default=0.0)
+    blind = f", which is wider than the margin: with so few seeds none could have been shown to be comparable to {BASE}" if half > study.margin else ""
     return (
         f"Each optimizer swept its learning rate on one seed and ran at the best one on fresh seeds. {arm_words(study, BASE)}. Less that: "
         + ", ".join(f"{arm} {found.difference:+.3f} ({found.verdict})" for arm, found in against.items())
-        + f". Comparable means shown to lie within {study.margin:g} nats, different shown to lie beyond. {by_verdict(claims)} "
+        + f". Comparable means shown to lie within {study.margin:g} nats, different shown to lie beyond; a difference is known to within {half:.3f} (90 %){blind}. {by_verdict(claims)} "
         f"Two runs of one setting differ by the seed with a deviation of {study.deviation:.4f} nats (pooled over {len(study.losses)} arms). Diverged, and counted: "
-        f"{swept} runs of the sweeps, {diverged} on fresh seeds. Only the learning rate was tuned, all else changed one at a time, and one model of this size says nothing "
+        f"{swept.count(None)} runs of the sweeps, {diverged} on fresh seeds; {blown} of the sweeps ended finite, above the loss at initialisation. Only the learning rate was tuned, all else changed one at a time, and one model of this size says nothing "
         "about larger ones."
     )  # fmt: skip

@@ -44,7 +44,7 @@ def _claim_columns(config: Any) -> Mapping[str, pa.DataType]:
 def judge_preconditioner(config: JudgePreconditioner, inputs: Inputs, resources: Resources) -> Iterator[tuple[str, pa.Table]]:
     """Judge every claim. ValueError for fewer than two seeds."""
     from evaluation.studies import preconditioner as claims_of
-    from evaluation.studies.claims import analysis_times, claims_table
+    from evaluation.studies.claims import STATISTICS, analysis_times, claims_table
 
     tables = inputs.of("table")
     study = claims_of.Study(row for table in tables for shard in table.shards for row in table.table(shard.name, list(COLUMNS)).to_pylist())
@@ -65,7 +65,7 @@ def judge_preconditioner(config: JudgePreconditioner, inputs: Inputs, resources:
             {"title": "Factors from other windows, batches and labels, means over layers and seeds", "rows": _batch_rows(study)},
             {"title": "Loss of the networks in nats a letter, means over seeds", "rows": _loss_rows(study)},
         ],
-        "analysis": analysis_times([__file__, claims_of.__file__], *[table.summary or {} for table in tables]),
+        "analysis": analysis_times([__file__, claims_of.__file__, *STATISTICS], *[table.summary or {} for table in tables]),
     }
 
 

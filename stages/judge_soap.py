@@ -51,7 +51,7 @@ def _run_columns(config: Any) -> set[str]:
 def judge_soap(config: JudgeSoap, inputs: Inputs, resources: Resources) -> Iterator[tuple[str, pa.Table]]:
     """Judge every claim. ValueError where a sanity arm fails: lr 0 must change nothing, and climbing the gradient must not train."""
     from evaluation.studies import soap as soap_claims
-    from evaluation.studies.claims import analysis_times, claims_table
+    from evaluation.studies.claims import STATISTICS, analysis_times, claims_table
     from evaluation.studies.runs import read_runs
 
     tables = inputs.of("table")
@@ -70,7 +70,7 @@ def judge_soap(config: JudgeSoap, inputs: Inputs, resources: Resources) -> Itera
             {"title": "Arms on fresh seeds", "rows": _arm_rows(study)},
             {"title": "What others found at other sizes", "rows": [{"paper": paper, "finding": words} for paper, words in soap_claims.COUNTER_EVIDENCE.items()]},
         ],
-        "analysis": analysis_times([__file__, soap_claims.__file__], *confirm),
+        "analysis": analysis_times([__file__, soap_claims.__file__, *STATISTICS], *confirm),
     }  # fmt: skip
 
 
@@ -156,19 +156,14 @@ def _arm_rows(study: "Study") -> list[dict[str, Any]]:
 
 def _paragraph(study: "Study", claims: "list[Claim]") -> str:
     """What was found and what was not, in the numbers of the runs, with what others found at other sizes."""
-    from evaluation.studies.claims import by_verdict
+    from evaluation.studies.claims import NOT_TESTED, by_verdict
     from evaluation.studies.soap import COUNTER_EVIDENCE
 
-    savings = "; ".join(
-        f"{claim.claim.removesuffix('.')}: {claim.estimate:.0f} {claim.unit} [{claim.low:.0f}, {claim.high:.0f}]"
-        for claim in claims
-        if claim.unit.startswith("%") and claim.estimate is not None
-    )
+    seen = " ".join(claim.words for claim in claims if claim.verdict != NOT_TESTED)
     against = "; ".join(f"{paper}: {words}" for paper, words in COUNTER_EVIDENCE.items())
     diverged = sum(loss is None for losses in study.losses.values() for loss in losses.values())
     return (
-        (f"{savings}. " if savings else "")
-        + f"{by_verdict(claims)} Runs differ with the seed by {study.deviation:.4f} nats (pooled over {len(study.losses)} arms); "
+        f"{seen} {by_verdict(claims)} Runs differ with the seed by {study.deviation:.4f} nats (pooled over {len(study.losses)} arms); "
         f"{diverged} diverged, which are counted. What SOAP saves depends on size, batch and data, and others do not agree on how: {against}. "
         "The percentages of the paper, at batches of 2M tokens and on a GPU, were not tested here."
     )

@@ -37,6 +37,9 @@ COLUMNS = {
 }
 
 
+STATISTICS = tuple(Path(__file__).with_name(f"{name}.py") for name in ("claims", "equivalence", "runs", "loss_curve", "lr_stability"))
+"""The files that judges rest on."""
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """One claim of a paper and what became of it. Raises ValueError for a verdict that is none and for an interval that is not one."""
@@ -110,19 +113,21 @@ def by_verdict(claims: Iterable[Claim]) -> str:
 
 
 def analysis_times(sources: str | Path | Sequence[str | Path], *confirmatory: Mapping[str, Any]) -> dict[str, str | None]:
-    """When the analysis was committed and when the first confirmatory run started, both ISO times or None.
+    """When the analysis was first committed whole, when it was last changed, and when the first confirmatory run started: ISO times or None.
 
-    sources: the file of the judge, or the files that judge: the time is that of the latest commit to one of them. It is None outside a git checkout and
-    where a file differs from the last commit: what then judges is not what was committed. confirmatory: summaries of the manifests of the
-    confirmatory runs, {"runs": [{"started": ...}]}.
+    sources: the file of the judge, or the files that judge. Both times are None outside a git checkout and where a file differs from the last
+    commit: what then judges is not what was committed. confirmatory: summaries of the manifests of the confirmatory runs,
+    {"runs": [{"started": ...}]}.
     """
     times = [_committed(Path(source).resolve()) for source in ([sources] if isinstance(sources, str | Path) else sources)]
     started = [run["started"] for summary in confirmatory for run in summary.get("runs", ()) if run.get("started")]
-    committed = None if None in times else max(times, key=datetime.fromisoformat)
-    return {"committed": committed, "confirmatory_started": min(started, default=None)}
+    first, last = (None, None) if None in times else (max(each, key=datetime.fromisoformat) for each in zip(*times, strict=True))
+    return {"first_committed": first, "committed": last, "confirmatory_started": min(started, default=None)}
 
 
-def _committed(path: Path) -> str | None:
+def _committed(path: Path) -> tuple[str, str] | None:
+    """Times of the first and of the last commit of a file."""
+
     def git(*words: str) -> str:
         try:
             done = subprocess.run(["git", "-C", str(path.parent), *words, "--", path.name], capture_output=True, text=True, timeout=10)
@@ -130,5 +135,5 @@ def _committed(path: Path) -> str | None:
             return ""
         return done.stdout.strip() if done.returncode == 0 else ""
 
-    time = git("log", "-1", "--format=%cI")
-    return None if not time or git("status", "--porcelain") else time
+    commits = git("log", "--format=%cI").splitlines()
+    return None if not commits or git("status", "--porcelain") else (commits[-1], commits[0])

@@ -42,6 +42,11 @@ class LossCurve:
     """Range of N that was fitted."""
     highest: float
 
+    @property
+    def at_bound(self) -> bool:
+        """Whether the exponent lies at an end of its range, where the curve can not bend as the losses do."""
+        return min(self.beta / BETAS[0], BETAS[1] / self.beta) < 1.001
+
     def loss(self, n: float) -> float:
         """f(N)."""
         return self.a + self.b * n**-self.beta

@@ -3,15 +3,14 @@
     stability = lr_stability({1e-3: 3.41, 3.16e-3: 3.33, 1e-2: None}, init_loss=6.24)      # None = diverged
     stability.decades, stability.sensitivity
 
-Two measures. `decades`: the width of the learning rates whose loss is within `slack` of the sweep's best, straight lines between grid points. `sensitivity`:
-the mean over the grid of min(loss, loss at initialisation) - best, where a diverged run counts as the loss at initialisation.
+Two measures. `decades`: the width of the learning rates whose loss is within `slack` of the sweep's best, straight lines between grid points.
+`sensitivity`: the mean over the grid of min(loss, loss at initialisation) - best, where a diverged run counts as the loss at initialisation.
 
 Source: Wortsman et al. 2309.14322 (sensitivity); Zhao et al. 2407.07972 (the sweeps).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -43,12 +42,13 @@ def lr_stability(losses: Mapping[float, float | None], init_loss: float, slack: 
         raise ValueError(f"lr_stability: {len(lrs)} learning rates, {sum(losses[lr] is not None for lr in lrs)} of them finished; sweep at least two")
     capped = np.array([init_loss if losses[lr] is None else min(losses[lr], init_loss) for lr in lrs])
     best = int(capped.argmin())
-    low, high = _within(np.log10(lrs), capped, best, slack)
+    x = np.log10(lrs)
+    low, high = _within(x, capped, best, slack)
     return Stability(
         best_lr=lrs[best],
         best_loss=float(capped[best]),
         decades=high - low,
-        at_edge=bool(low == math.log10(lrs[0]) or high == math.log10(lrs[-1])),
+        at_edge=bool(low == x[0] or high == x[-1]),
         sensitivity=float((capped - capped[best]).mean()),
         num_lrs=len(lrs),
         num_diverged=sum(loss is None for loss in losses.values()),

@@ -21,7 +21,7 @@ CLAIMS = claims_table(
 )
 JUDGED = {
     "study": "soap", "title": "Does SOAP need fewer steps?", "paragraph": "A few.", "figures": [figure(SOAP)], "tables": [],
-    "analysis": {"committed": None, "confirmatory_started": "2026-11-25T11:00:00Z"},
+    "analysis": {"first_committed": None, "committed": None, "confirmatory_started": "2026-11-25T11:00:00Z"},
 }  # fmt: skip
 
 

@@ -82,7 +82,8 @@ def test_the_analysis_has_a_time_only_while_it_is_what_was_committed(tmp_path):
     git("add", "judge.py")
     git("commit", "-m", "judge")
     early, late = {"runs": [{"started": "2026-03-02T08:00:00Z"}]}, {"runs": [{"started": "2026-03-01T09:30:00Z"}, {}]}
-    assert analysis_times(judge, early, late, {}) == {"committed": "2026-03-01T10:00:00+01:00", "confirmatory_started": "2026-03-01T09:30:00Z"}
+    times = {"first_committed": "2026-03-01T10:00:00+01:00", "committed": "2026-03-01T10:00:00+01:00"}
+    assert analysis_times(judge, early, late, {}) == times | {"confirmatory_started": "2026-03-01T09:30:00Z"}
     other = tmp_path / "other.py"
     other.write_text("1\n")
     assert analysis_times([judge, other])["committed"] is None
@@ -90,4 +91,8 @@ def test_the_analysis_has_a_time_only_while_it_is_what_was_committed(tmp_path):
     git("commit", "-m", "other", date="2026-03-01T09:30:00+00:00")
     assert analysis_times([judge, other])["committed"] == analysis_times(other)["committed"] == "2026-03-01T09:30:00+00:00"
     judge.write_text("2\n")
-    assert analysis_times(judge) == {"committed": None, "confirmatory_started": None}
+    assert analysis_times(judge) == {"first_committed": None, "committed": None, "confirmatory_started": None}
+    git("commit", "-am", "changed", date="2026-03-03T10:00:00+00:00")
+    changed = {"first_committed": "2026-03-01T10:00:00+01:00", "committed": "2026-03-03T10:00:00+00:00"}
+    assert analysis_times(judge) == changed | {"confirmatory_started": None}
+    assert analysis_times([judge, other])["first_committed"] == "2026-03-01T09:30:00+00:00"  # the later one: the analysis was whole from then on

@@ -23,6 +23,12 @@ def test_a_loss_above_initialisation_counts_as_initialisation():
     assert worse.sensitivity == lr_stability({1e-3: 3.0, 1e-2: None}, INIT).sensitivity
 
 
+@pytest.mark.parametrize("end", [0.0316, 0.316, 3.16, 0.0999])
+def test_a_width_up_to_the_end_of_the_grid_is_known_as_such(end):
+    assert lr_stability({end / 10: 3.0, end / 3: 2.9, end: 2.89}, INIT).at_edge
+    assert lr_stability({end: 2.89, end * 3: 2.9, end * 10: 3.0}, INIT).at_edge
+
+
 def test_a_second_valley_does_not_count():
     split = lr_stability({1.0: 3.0, 10.0: 4.0, 100.0: 3.01}, INIT)
     assert split.decades == pytest.approx(0.05)

@@ -25,7 +25,7 @@ def study(word: str = "SOAP", **changes):
     return {
         "study": "soap", "title": f"Does {word} need fewer steps?", "paragraph": f"{word} needs fewer.", "figures": [drawn, drawn | {"title": "Again"}],
         "tables": [{"title": f"Best {word}", "rows": [{"optimizer": word, "lr": 3e-3, "runs": 12_000}, {"optimizer": "lion", "diverged": True}]}],
-        "analysis": {"committed": "2026-11-25T10:00:00+00:00", "confirmatory_started": "2026-11-25T11:00:00Z"},
+        "analysis": {"first_committed": "2026-11-25T10:00:00+00:00", "committed": "2026-11-25T10:00:00+00:00", "confirmatory_started": "2026-11-25T11:00:00Z"},
         "claims": claims_table(claims).to_pylist(), "scale": "tiny", "nodes": ["sweep", "confirm"],
         "provenance": {"commit": ["abc"], "hardware": [word], "date": ["2026-11-24", "2026-11-25"], "runs": 80, "diverged": 3, "train_seconds": 1200.0},
     } | changes  # fmt: skip
@@ -66,7 +66,7 @@ def test_claims_figures_tables_and_commands_can_be_read(browser, page):
 
 
 def test_another_scale_names_its_views_and_a_changed_analysis_is_told():
-    html = render_study_page(study(scale="smoke", analysis={"committed": None, "confirmatory_started": None}))
+    html = render_study_page(study(scale="smoke", analysis={"first_committed": None, "committed": None, "confirmatory_started": None}))
     assert "winnow study soap --scale smoke" in html and "from study_soap_smoke.verdicts" in html
     assert "may have been changed after the runs were seen" in html
     bare = study(figures=[], tables=[], nodes=[], analysis=None)
