@@ -48,7 +48,7 @@ def _run_columns(config: Any) -> set[str]:
     return set(COLUMNS)
 
 
-@stage(version=1, kind="reduce", takes=("table*",), needs=_run_columns, adds=_claim_columns, uses=("scipy",))
+@stage(version=2, kind="reduce", takes=("table*",), needs=_run_columns, adds=_claim_columns, uses=("scipy",))
 def judge_optimizers(config: JudgeOptimizers, inputs: Inputs, resources: Resources) -> Iterator[tuple[str, pa.Table]]:
     """Judge every claim. ValueError where a sanity arm fails: lr 0 must change nothing, and climbing the gradient must not train."""
     from evaluation.studies import optimizers as optimizer_claims
