@@ -46,7 +46,7 @@ def _run_columns(config: Any) -> set[str]:
 
 
 @stage(
-    version=1, kind="reduce", takes=("table*",), needs=_run_columns, adds=_claim_columns, uses=("scipy",), reproducible="given the step times of its runs"
+    version=2, kind="reduce", takes=("table*",), needs=_run_columns, adds=_claim_columns, uses=("scipy",), reproducible="given the step times of its runs"
 )  # fmt: skip
 def judge_soap(config: JudgeSoap, inputs: Inputs, resources: Resources) -> Iterator[tuple[str, pa.Table]]:
     """Judge every claim. ValueError where a sanity arm fails: lr 0 must change nothing, and climbing the gradient must not train."""
