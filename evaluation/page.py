@@ -164,6 +164,7 @@ def _row(
         "flags": [list(flag) for flag in flags],
         "limited": row["limited"],
         "contamination": _contamination(row["contamination"]),
+        "contaminated": not isinstance(row["contamination"], Mapping) or row["contamination"].get("contaminated") != 0,
         "recipe": recipe,
         "seeds": row["seeds"],
         "epochs": row["epochs"],

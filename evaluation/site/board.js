@@ -112,7 +112,7 @@ class Board {
       el("span", { class: "badges" },
         row.origin && el("span", { class: "pill explore" }, row.origin),
         row.limited && el("span", { class: "pill explore" }, "limited: no CORE"),
-        row.contamination && el("span", { class: "pill explore" }, row.contamination),
+        row.contamination && el("span", { class: row.contaminated ? "pill explore" : "pill" }, row.contamination),
         row.flags.length > 0 && el("span", { class: "pill flag" }, `${row.flags.length} flagged: ${[...new Set(row.flags.map(([task]) => task))].join(", ")}`)),
       row.description && !row.origin && el("span", { class: "description" }, row.description),
       el("span", { class: "row-tools" }, (facts.length > 0 || row.flags.length > 0) && el("details", { class: "more" }, el("summary", {}, "details"),

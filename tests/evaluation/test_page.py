@@ -535,6 +535,10 @@ def test_mmlu_is_a_column_where_core_ranks():
 
 
 def test_a_row_says_how_many_questions_its_text_has():
-    rows = [run("a", 0, 1.0, contamination={"questions": 5000, "judged": 4321, "contaminated": 12}), run("b", 0, 1.1)]
+    found = {"questions": 5000, "judged": 4321}
+    rows = [run("a", 0, 1.0, contamination=found | {"contaminated": 12}), run("b", 0, 1.1), run("c", 0, 1.2, contamination=found | {"contaminated": 0})]
     (view,) = views(build_board(rows, TASKS))
-    assert {row["name"]: row["contamination"] for row in view["rows"]} == {"a": "contamination: 12 of 4,321 questions", "b": ""}
+    assert {row["name"]: (row["contamination"], row["contaminated"]) for row in view["rows"] if row["contamination"]} == {
+        "a": ("contamination: 12 of 4,321 questions", True),
+        "c": ("contamination: 0 of 4,321 questions", False),
+    }
