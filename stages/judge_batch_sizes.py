@@ -62,7 +62,7 @@ def _claim_columns(config: Any) -> Mapping[str, pa.DataType]:
 def judge_batch_sizes(config: JudgeBatchSizes, inputs: Inputs, resources: Resources) -> Iterator[tuple[str, pa.Table]]:
     """Judge every claim. ValueError where no run of the sweep was evaluated."""
     from evaluation.studies import batch_sizes as batch_size_claims
-    from evaluation.studies.claims import analysis_times, claims_table
+    from evaluation.studies.claims import STATISTICS, analysis_times, claims_table
     from models import batch_size_study
 
     swept, judged = inputs.of("table")
@@ -83,7 +83,7 @@ def judge_batch_sizes(config: JudgeBatchSizes, inputs: Inputs, resources: Resour
             {"title": "The published exponent of B* in parameters under other conventions", "rows": published},
             {"title": "Exponents of averaged SGD on least squares", "rows": [{k: v for k, v in one.items() if k != "b_star"} for one in exponents]},
         ],
-        "analysis": analysis_times([__file__, batch_size_study.__file__, batch_size_claims.__file__], judged.summary or {}),
+        "analysis": analysis_times([__file__, batch_size_study.__file__, batch_size_claims.__file__, *STATISTICS], judged.summary or {}),
     }
 
 
