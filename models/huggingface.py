@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.language_model import BODY_TOKENS, check_prompts, check_tokens, score_places, token_tensor
+from models.language_model import BODY_TOKENS, batches_by_length, check_prompts, check_tokens, score_places, token_tensor
 from models.transformer import Forest
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-GENERATE_ROWS = 32
 PROBE_TOLERANCE = {torch.float32: 1e-4}  # of a logit or log-probability; a coarser dtype gets OTHER_TOLERANCE
 OTHER_TOLERANCE = 0.1
 
@@ -224,9 +223,8 @@ class HuggingFaceLanguageModel:
         continuations: list[list[int]] = [[] for _ in prompts]
         if max_new_tokens < 1:
             return continuations
-        by_length = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-        for start in range(0, len(by_length), GENERATE_ROWS):
-            self._continue_batch(by_length[start : start + GENERATE_ROWS], prompts, continuations, max_new_tokens, stop)
+        for batch in batches_by_length(prompts):
+            self._continue_batch(batch, prompts, continuations, max_new_tokens, stop)
         return continuations
 
     def _continue_batch(

@@ -10,7 +10,7 @@ fp32 on a CPU, bf16 on a GPU; the head is fp32 everywhere, and what it comes to 
 Shapes: B rows of a batch, T positions, D d_model, V vocabulary, N asked tokens, P places where any is asked.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +80,13 @@ def check_prompts(prompts: list[list[int]], max_new_tokens: int, max_seq_len: in
                 f"generate: prompt {index} has {len(prompt)} tokens; with {max_new_tokens} new ones it must have "
                 f"between 1 and {max_seq_len - max_new_tokens}: cut it, keeping its end"
             )
+
+
+def batches_by_length(prompts: list[list[int]]) -> Iterator[list[int]]:
+    """Indices of the prompts in batches of GENERATE_ROWS, the shortest first: prompts of similar length share a batch."""
+    by_length = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+    for start in range(0, len(by_length), GENERATE_ROWS):
+        yield by_length[start : start + GENERATE_ROWS]
 
 
 class TransformerLanguageModel:
@@ -181,9 +188,7 @@ class TransformerLanguageModel:
         continuations: list[list[int]] = [[] for _ in prompts]
         if max_new_tokens < 1:
             return continuations
-        by_length = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-        for start in range(0, len(by_length), GENERATE_ROWS):
-            batch = by_length[start : start + GENERATE_ROWS]
+        for batch in batches_by_length(prompts):
             self._continue_batch(batch, prompts, continuations, max_new_tokens, stop)
         return continuations
 

@@ -191,9 +191,7 @@ def _windows(tokens: Dataset, tokenizer_file: str) -> np.ndarray:
     tokenizer = Tokenizer.from_file(tokenizer_file)
     parts = []
     for shard in tokens.shards:
-        column = tokens.table(shard.name, ["tokens"]).column("tokens").combine_chunks()
-        sequences = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
-        for text in tokenizer.decode_batch(sequences.tolist()):
+        for text in tokenizer.decode_batch(tokens.sequences(shard.name).tolist()):
             letters = fold_letters(text)
             parts.append(letters[: len(letters) // WINDOW * WINDOW].reshape(-1, WINDOW))
     windows = np.concatenate(parts) if parts else np.zeros((0, WINDOW), np.uint8)

@@ -75,11 +75,7 @@ def train(config: Train, inputs: Inputs, resources: Resources) -> Artifact:
 
 def load_sequences(dataset: Dataset) -> np.ndarray:
     """Return the `tokens` of all shards in order as an array (N, seq_len + 1) of unsigned integers."""
-    parts = []
-    for shard in dataset.shards:
-        column = dataset.table(shard.name, ["tokens"]).column("tokens").combine_chunks()
-        width = column.type.list_size
-        parts.append(column.flatten().to_numpy(zero_copy_only=False).reshape(-1, width))
+    parts = [dataset.sequences(shard.name) for shard in dataset.shards]
     if not parts or not sum(len(part) for part in parts):
         raise ValueError(f"train: {dataset.name} holds no sequence; the documents before it are too few or were all dropped")
     return np.concatenate(parts)

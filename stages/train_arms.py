@@ -314,8 +314,7 @@ def _write_tokens(dataset: Dataset, path: Path, limit: int | None = None) -> int
         raise ValueError(f"train_arms: {dataset.name} holds no sequence; the documents before it are too few")
     array, start = None, 0
     for shard in dataset.shards:
-        column = dataset.table(shard.name, ["tokens"]).column("tokens").combine_chunks()
-        part = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)[: total - start]
+        part = dataset.sequences(shard.name)[: total - start]
         if array is None:
             array = np.lib.format.open_memmap(path, "w+", part.dtype, (total, part.shape[1]))
         array[start : start + len(part)] = part

@@ -69,6 +69,19 @@ class Claim:
             raise ValueError(f"Claim: interval [{self.low}, {self.high}] of '{self.claim}' is none; give both ends in order or neither")
 
 
+def no_runs(claim: str, paper: str, groups: Iterable[str]) -> Claim:
+    """A claim whose runs are missing."""
+    return Claim(claim=claim, source=paper, verdict=NOT_TESTED, words=f"The runs of {', '.join(groups)} that it needs are not among these.")
+
+
+def estimate_fields(found: Comparison | Contrast) -> dict[str, float]:
+    """estimate, low and high as fields of a claim: the 90 % interval of a comparison, the 95 % one of a contrast."""
+    if isinstance(found, Comparison):
+        return {"estimate": found.difference, "low": found.low, "high": found.high}
+    low, high = found.interval()
+    return {"estimate": found.estimate, "low": low, "high": high}
+
+
 def all_comparable(comparisons: Sequence[Comparison], alpha: float = 0.05) -> str:
     """Verdict on "they are all comparable".
 

@@ -17,7 +17,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.studies.claims import CONTRADICTED, NOT_TESTED, SUPPORTED, UNDECIDED, Claim, all_above, all_comparable
+from evaluation.studies.claims import (
+    CONTRADICTED,
+    NOT_TESTED,
+    SUPPORTED,
+    UNDECIDED,
+    Claim,
+    all_above,
+    all_comparable,
+    estimate_fields,
+    no_runs,
+)
 from evaluation.studies.equivalence import (
     COMPARABLE,
     DIFFERENT,
@@ -126,12 +136,12 @@ def _comparable(study: Study) -> Iterator[Claim]:
     judged = {arm: study.against_base(arm) for arm in PAPER if arm in study.losses}
     claim = "Except for SGD, the optimizers reach comparable losses when each has its best learning rate."
     if not judged:
-        yield _no_runs(claim, PAPER)
+        yield no_runs(claim, PAPER_NAME, PAPER)
         return
     worst = max(judged, key=lambda arm: abs(judged[arm].difference))
     listed = "; ".join(f"{arm} {_signed(found.difference)}, {found.verdict}" for arm, found in judged.items())
     yield Claim(
-        claim=claim, source=f"{PAPER_NAME}, abstract", verdict=all_comparable([*judged.values()]), **_estimate(judged[worst]), unit=f"nats, {worst} - {BASE}",
+        claim=claim, source=f"{PAPER_NAME}, abstract", verdict=all_comparable([*judged.values()]), **estimate_fields(judged[worst]), unit=f"nats, {worst} - {BASE}",
         num_seeds=study.num_seeds(BASE, *judged), method=f"{method}; all must be comparable, Holm over {len(judged)} for one to contradict",
         words=f"Final loss less {BASE}'s: {listed}.",
     )  # fmt: skip
@@ -141,7 +151,7 @@ def _comparable(study: Study) -> Iterator[Claim]:
             yield _recovers(study, arm, claim, f"{PAPER_NAME}, abstract", " Its momentum is the default: it was not tuned.")
             continue
         yield Claim(
-            claim=f"{arm.capitalize()} reaches a loss comparable with Adam's.", source=f"{PAPER_NAME}, abstract", verdict=all_comparable([found]), **_estimate(found),
+            claim=f"{arm.capitalize()} reaches a loss comparable with Adam's.", source=f"{PAPER_NAME}, abstract", verdict=all_comparable([found]), **estimate_fields(found),
             unit=f"nats, {arm} - {BASE}", num_seeds=study.num_seeds(BASE, arm), method=method, words=f"{arm_words(study, arm)}, {arm_words(study, BASE)}.",
         )  # fmt: skip
 
@@ -157,7 +167,7 @@ def _recovers(study: Study, arm: str, claim: str, source: str, untuned: str = ""
     if verdict == SUPPORTED and diverged_share(study.losses[arm]) > diverged_share(study.losses[BASE]):
         verdict = UNDECIDED
     return Claim(
-        claim=claim, source=source, verdict=verdict, **_estimate(study.against_base(arm)), unit=f"nats, {arm} - {BASE}", num_seeds=study.num_seeds(arm, BASE),
+        claim=claim, source=source, verdict=verdict, **estimate_fields(study.against_base(arm)), unit=f"nats, {arm} - {BASE}", num_seeds=study.num_seeds(arm, BASE),
         method=f"one-sided t test at 5 % that it is worse by no more than {study.margin:g} nats, deviation pooled over all arms; 90 % interval",
         words=f"{arm_words(study, arm)}, {arm_words(study, BASE)}.{untuned}",
     )  # fmt: skip
@@ -167,19 +177,19 @@ def _sgd(study: Study) -> Iterator[Claim]:
     others = [arm for arm in (BASE, *PAPER, *OTHERS) if arm in study.losses]
     claims = ("SGD is the exception: even at its best learning rate it is not comparable with Adam.", "SGD ends worst of all.")
     if WORST not in study.losses:
-        yield from (_no_runs(claim, (WORST,)) for claim in claims)
+        yield from (no_runs(claim, PAPER_NAME, (WORST,)) for claim in claims)
         return
     found = study.against_base(WORST)
     verdict = {COMPARABLE: CONTRADICTED, DIFFERENT: SUPPORTED if found.difference > 0 else CONTRADICTED}.get(found.verdict, UNDECIDED)
     yield Claim(
-        claim=claims[0], source=f"{PAPER_NAME}, abstract", verdict=verdict, **_estimate(found), unit=f"nats, {WORST} - {BASE}", num_seeds=study.num_seeds(BASE, WORST),
+        claim=claims[0], source=f"{PAPER_NAME}, abstract", verdict=verdict, **estimate_fields(found), unit=f"nats, {WORST} - {BASE}", num_seeds=study.num_seeds(BASE, WORST),
         method=f"t test at 5 % that the difference lies beyond {study.margin:g} nats, pooled deviation; 90 % interval",
         words=f"{arm_words(study, WORST)}, {arm_words(study, BASE)}.",
     )  # fmt: skip
     gaps = {arm: study.difference(WORST, arm) for arm in others}
     nearest = min(gaps, key=lambda arm: gaps[arm].estimate)
     yield Claim(
-        claim=claims[1], source=f"{PAPER_NAME}, abstract", verdict=all_above([*gaps.values()]), **_estimate(gaps[nearest]), unit=f"nats, {WORST} - {nearest}",
+        claim=claims[1], source=f"{PAPER_NAME}, abstract", verdict=all_above([*gaps.values()]), **estimate_fields(gaps[nearest]), unit=f"nats, {WORST} - {nearest}",
         num_seeds=study.num_seeds(WORST, *others), method="one-sided t tests at 2.5 % against each, pooled deviation, Holm to contradict; 95 % interval",
         words=f"Of {len(others)} others {nearest} comes nearest: SGD is {_signed(gaps[nearest].estimate)} nats from it.",
     )  # fmt: skip
@@ -190,7 +200,7 @@ def _stability(study: Study) -> Iterator[Claim]:
     claim = "Except for SGD, the optimizers are about equally stable to the choice of the learning rate."
     arms = [arm for arm in PAPER if len(study.sweeps.get(arm, ())) > 1]
     if not arms or len(study.sweeps.get(BASE, ())) < 2:
-        yield _no_runs(claim, (BASE, *PAPER))
+        yield no_runs(claim, PAPER_NAME, (BASE, *PAPER))
         return
     slack, base = study.slack, study.stability(BASE)
     if 1.96 * math.sqrt(2) * study.deviation > slack:  # two runs of one setting may differ by more: a width is then an accident
@@ -227,7 +237,7 @@ def _adaptivity(study: Study) -> Iterator[Claim]:
     near = "SGD that adapts in the last layer and the norms alone recovers Adam's loss."
     most = "Adapting in the last layer and the norms alone recovers most of what SGD lacks to Adam."
     if ADAPTIVE not in study.losses or WORST not in study.losses:
-        yield from (_no_runs(claim, (ADAPTIVE, WORST)) for claim in (near, most))
+        yield from (no_runs(claim, PAPER_NAME, (ADAPTIVE, WORST)) for claim in (near, most))
     else:
         yield _recovers(study, ADAPTIVE, near, source)
         # (sgd + adam) / 2 - adaptive is above 0 where more than half of the gap is closed: linear, so no ratio of noisy numbers is judged
@@ -235,18 +245,18 @@ def _adaptivity(study: Study) -> Iterator[Claim]:
         gap, closed = study.difference(WORST, BASE).estimate, study.difference(WORST, ADAPTIVE).estimate
         share = f"{closed / gap:.0%} of it" if gap > 0 else "which is no gap"
         yield Claim(
-            claim=most, source=source, verdict=all_above([half]), **_estimate(half), unit="nats below the middle of the gap", num_seeds=study.num_seeds(ADAPTIVE, BASE, WORST),
+            claim=most, source=source, verdict=all_above([half]), **estimate_fields(half), unit="nats below the middle of the gap", num_seeds=study.num_seeds(ADAPTIVE, BASE, WORST),
             method="t test at 2.5 % that it ends below the middle between SGD and Adam, pooled deviation; 95 % interval",
             words=f"SGD lacks {gap:.3f} nats to {BASE}; adapting in the last layer and the norms wins {closed:.3f}, {share}.",
         )  # fmt: skip
     for arm, part in DROPPED.items():
         claim = f"Leaving {part} to SGD hurts."
         if arm not in study.losses or ADAPTIVE not in study.losses:
-            yield _no_runs(claim, (arm, ADAPTIVE))
+            yield no_runs(claim, PAPER_NAME, (arm, ADAPTIVE))
             continue
         harm = study.difference(arm, ADAPTIVE)
         yield Claim(
-            claim=claim, source=source, verdict=all_above([harm]), **_estimate(harm), unit="nats", num_seeds=study.num_seeds(arm, ADAPTIVE),
+            claim=claim, source=source, verdict=all_above([harm]), **estimate_fields(harm), unit="nats", num_seeds=study.num_seeds(arm, ADAPTIVE),
             method="t test at 2.5 % that the loss is higher, pooled deviation; 95 % interval", words=f"{arm_words(study, arm)}, {arm_words(study, ADAPTIVE)}.",
         )  # fmt: skip
 
@@ -255,12 +265,12 @@ def _momentum(study: Study) -> Iterator[Claim]:
     claim = "Momentum matters: without it the loss is clearly worse."
     without = {base: line[0.0] for base, line in study.line("beta1").items() if 0.0 in line}
     if not without:
-        yield _no_runs(claim, (f"{BASE}/beta1=0",))
+        yield no_runs(claim, PAPER_NAME, (f"{BASE}/beta1=0",))
         return
     harm = {base: study.difference(arm, base) for base, arm in without.items()}
     least = min(harm, key=lambda base: harm[base].estimate)
     yield Claim(
-        claim=claim, source=f"{PAPER_NAME}, section 3", verdict=all_above([*harm.values()], study.margin), **_estimate(harm[least]),
+        claim=claim, source=f"{PAPER_NAME}, section 3", verdict=all_above([*harm.values()], study.margin), **estimate_fields(harm[least]),
         unit=f"nats, {least} without - with momentum", num_seeds=study.num_seeds(*without.values()),
         method=f"one-sided t tests at 2.5 % that it costs more than {study.margin:g} nats, for each optimizer, pooled deviation, Holm to contradict; 95 % interval",
         words="Without momentum at the same learning rate: " + "; ".join(f"{base} {_signed(found.estimate)}" for base, found in harm.items()) + " nats.",
@@ -271,12 +281,12 @@ def _beta2(study: Study) -> Iterator[Claim]:
     claim = "The decay of the second average, beta2, matters little."
     lines = {base: line for base, line in study.line("beta2").items() if base not in NO_SECOND_AVERAGE}
     if not lines:
-        yield _no_runs(claim, (f"{BASE}/beta2=...",))
+        yield no_runs(claim, PAPER_NAME, (f"{BASE}/beta2=...",))
         return
     found = {arm: compare(study.losses, arm, base, study.margin) for base, line in lines.items() for _, arm in sorted(line.items())}
     worst = max(found, key=lambda arm: abs(found[arm].difference))
     yield Claim(
-        claim=claim, source=f"{PAPER_NAME}, section 3", verdict=all_comparable([*found.values()]), **_estimate(found[worst]), unit=f"nats, {worst} less its default",
+        claim=claim, source=f"{PAPER_NAME}, section 3", verdict=all_comparable([*found.values()]), **estimate_fields(found[worst]), unit=f"nats, {worst} less its default",
         num_seeds=study.num_seeds(*found), method=f"two one-sided t tests at 5 % against the default, margin {study.margin:g} nats, pooled deviation, Holm to contradict; 90 % interval",
         words="Against the default at the same learning rate: " + "; ".join(f"{arm} {_signed(one.difference)}" for arm, one in found.items()) + " nats.",
     )  # fmt: skip
@@ -291,18 +301,6 @@ def _not_tested() -> Iterator[Claim]:
     }  # fmt: skip
     for claim, why in reasons.items():
         yield Claim(claim=claim, source=f"{PAPER_NAME}, section 3", verdict=NOT_TESTED, words=why)
-
-
-def _no_runs(claim: str, arms: Sequence[str]) -> Claim:
-    return Claim(claim=claim, source=PAPER_NAME, verdict=NOT_TESTED, words=f"The runs of {', '.join(arms)} that it needs are not among these.")
-
-
-def _estimate(found: Comparison | Contrast) -> dict[str, float]:
-    """estimate, low and high as fields of a claim."""
-    if isinstance(found, Comparison):
-        return {"estimate": found.difference, "low": found.low, "high": found.high}
-    low, high = found.interval()
-    return {"estimate": found.estimate, "low": low, "high": high}
 
 
 def _signed(value: float) -> str:

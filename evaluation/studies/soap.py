@@ -16,7 +16,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from evaluation.studies.claims import NOT_TESTED, UNDECIDED, Claim, all_above, all_comparable
+from evaluation.studies.claims import NOT_TESTED, UNDECIDED, Claim, all_above, all_comparable, estimate_fields, no_runs
 from evaluation.studies.equivalence import Contrast, arm_means, compare, contrast, pooled_deviation
 from evaluation.studies.loss_curve import LossCurve, fit_curve
 from evaluation.studies.runs import SANITY, Run, check_sanity, losses_by_seed
@@ -130,7 +130,7 @@ def _efficiency(study: Study) -> Iterator[Claim]:
     for arm, name in ((ADAMW, "AdamW"), (SHAMPOO, "Shampoo")):
         steps, time = f"SOAP reaches {name}'s loss in fewer steps.", f"SOAP reaches {name}'s loss in less time."
         if arm not in study.losses or len({share for share, _ in study.points}) < 3:
-            yield from (_no_runs(claim, (arm, "soap on three shares of the data")) for claim in (steps, time))
+            yield from (no_runs(claim, PAPER_NAME, (arm, "soap on three shares of the data")) for claim in (steps, time))
             continue
         if curve is None:
             words = "SOAP's final losses do not fall with the share of the data, so no curve can be read."
@@ -149,7 +149,7 @@ def _efficiency(study: Study) -> Iterator[Claim]:
             words=f"{needs}{missed}; at equal data {SOAP} ends {abs(gain):.3f} nats {'below' if gain > 0 else 'above'} {arm}.",
         )  # fmt: skip
         if ratio is None:
-            yield _no_runs(time, (f"two timed runs each of {SOAP} and {arm}",))
+            yield no_runs(time, PAPER_NAME, (f"two timed runs each of {SOAP} and {arm}",))
             continue
         r, same_time = ratio.estimate, 1 / ratio.estimate  # on that share of the steps SOAP takes as long as the other does on all
         margin = curve.below(loss, same_time, error, study.deviation, study.df)
@@ -175,30 +175,30 @@ def _frequency(study: Study) -> Iterator[Claim]:
     soap, shampoo = study.frequencies(SOAP), study.frequencies(SHAMPOO)
     better = "SOAP beats AdamW however rarely, from 1 to 100 steps, its bases are refreshed."
     if len(soap) < 2:
-        yield _no_runs(better, ("soap/f=...",))
+        yield no_runs(better, PAPER_NAME, ("soap/f=...",))
     else:
         gains = {f: study.difference(ADAMW, arm) for f, arm in soap.items()}
         least = min(gains, key=lambda f: gains[f].estimate)
         yield Claim(
-            claim=better, source=source, verdict=all_above([*gains.values()]), **_estimate(gains[least]), unit=f"nats, {ADAMW} - soap at f = {least}",
+            claim=better, source=source, verdict=all_above([*gains.values()]), **estimate_fields(gains[least]), unit=f"nats, {ADAMW} - soap at f = {least}",
             num_seeds=study.num_seeds(ADAMW, *soap.values()), method=f"one-sided t tests at 2.5 % for each frequency, {SAME_LR}, pooled deviation, Holm to contradict; 95 % interval",
             words=f"Loss below {ADAMW}'s: " + "; ".join(f"f = {f} {gain.estimate:+.3f}" for f, gain in gains.items()) + " nats.",
         )  # fmt: skip
     slower, equal = "SOAP loses less than Shampoo where refreshes get rare.", "With a refresh at every step SOAP and Shampoo are comparable."
     if not (1 in soap and 1 in shampoo and max(soap) == max(shampoo) > 1):
-        yield from (_no_runs(claim, ("soap and shampoo at f = 1 and at the same rarest f",)) for claim in (slower, equal))
+        yield from (no_runs(claim, PAPER_NAME, ("soap and shampoo at f = 1 and at the same rarest f",)) for claim in (slower, equal))
         return
     rare = max(soap)
     less = contrast(study.losses, {shampoo[rare]: 1, shampoo[1]: -1, soap[rare]: -1, soap[1]: 1})
     rises = {SOAP: study.difference(soap[rare], soap[1]), SHAMPOO: study.difference(shampoo[rare], shampoo[1])}
     yield Claim(
-        claim=slower, source=source, verdict=all_above([less]), **_estimate(less), unit="nats, Shampoo's rise - SOAP's", num_seeds=study.num_seeds(soap[rare], soap[1], shampoo[rare], shampoo[1]),
+        claim=slower, source=source, verdict=all_above([less]), **estimate_fields(less), unit="nats, Shampoo's rise - SOAP's", num_seeds=study.num_seeds(soap[rare], soap[1], shampoo[rare], shampoo[1]),
         method=f"t test at 2.5 % of the difference of both rises from f = 1 to f = {rare}, {SAME_LR}, pooled deviation; 95 % interval",
         words=f"From f = 1 to f = {rare} SOAP's loss rises by {rises[SOAP].estimate:+.3f} nats, Shampoo's by {rises[SHAMPOO].estimate:+.3f}.",
     )  # fmt: skip
     found = compare(study.losses, soap[1], shampoo[1], study.margin)
     yield Claim(
-        claim=equal, source=source, verdict=all_comparable([found]), estimate=found.difference, low=found.low, high=found.high, unit="nats, SOAP - Shampoo",
+        claim=equal, source=source, verdict=all_comparable([found]), **estimate_fields(found), unit="nats, SOAP - Shampoo",
         num_seeds=study.num_seeds(soap[1], shampoo[1]), method=f"two one-sided t tests at 5 %, margin {study.margin:g} nats, {SAME_LR}, pooled deviation; 90 % interval",
         words=f"At f = 1 SOAP ends {found.difference:+.3f} nats from Shampoo ({found.verdict}).",
     )  # fmt: skip
@@ -208,22 +208,22 @@ def _variants(study: Study) -> Iterator[Claim]:
     source = f"{PAPER_NAME}, section 7"
     claim = "The factorized second moment costs a negligible loss."
     if FACTORIZED not in study.losses:
-        yield _no_runs(claim, (FACTORIZED,))
+        yield no_runs(claim, PAPER_NAME, (FACTORIZED,))
     else:
         found = compare(study.losses, FACTORIZED, SOAP, study.margin)
         yield Claim(
             claim=claim, source=source, verdict=all_above([study.difference(SOAP, FACTORIZED)], -study.margin, alpha=0.05),
-            estimate=found.difference, low=found.low, high=found.high, unit="nats", num_seeds=study.num_seeds(FACTORIZED, SOAP),
+            **estimate_fields(found), unit="nats", num_seeds=study.num_seeds(FACTORIZED, SOAP),
             method=f"one-sided t test at 5 % that it costs no more than {study.margin:g} nats, pooled deviation; 90 % interval",
             words=f"Factorized SOAP ends {found.difference:+.3f} nats from SOAP.",
         )  # fmt: skip
     claims = ("Rotating the smaller side alone costs more than SOAP.", "With the smaller side rotated alone, SOAP still beats AdamW.")
     if ONE_SIDED not in study.losses:
-        yield from (_no_runs(claim, (ONE_SIDED,)) for claim in claims)
+        yield from (no_runs(claim, PAPER_NAME, (ONE_SIDED,)) for claim in claims)
         return
     for claim, gain, other in zip(claims, (study.difference(ONE_SIDED, SOAP), study.difference(ADAMW, ONE_SIDED)), (SOAP, ADAMW), strict=True):
         yield Claim(
-            claim=claim, source=source, verdict=all_above([gain]), **_estimate(gain), unit=f"nats, {'one-sided - soap' if other == SOAP else f'{ADAMW} - one-sided'}",
+            claim=claim, source=source, verdict=all_above([gain]), **estimate_fields(gain), unit=f"nats, {'one-sided - soap' if other == SOAP else f'{ADAMW} - one-sided'}",
             num_seeds=study.num_seeds(ONE_SIDED, other), method="t test at 2.5 %, pooled deviation; 95 % interval",
             words=f"One-sided SOAP ends {study.difference(ONE_SIDED, other).estimate:+.3f} nats from {other}.",
         )  # fmt: skip
@@ -240,12 +240,3 @@ def _not_tested() -> Iterator[Claim]:
     }  # fmt: skip
     for claim, why in reasons.items():
         yield Claim(claim=claim, source=f"{PAPER_NAME}, experiments", verdict=NOT_TESTED, words=why)
-
-
-def _no_runs(claim: str, arms: Sequence[str]) -> Claim:
-    return Claim(claim=claim, source=PAPER_NAME, verdict=NOT_TESTED, words=f"The runs of {', '.join(arms)} that it needs are not among these.")
-
-
-def _estimate(found: Contrast) -> dict[str, float]:
-    low, high = found.interval()
-    return {"estimate": found.estimate, "low": low, "high": high}

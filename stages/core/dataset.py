@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -87,6 +88,11 @@ class Dataset:
     def table(self, shard: str, columns: list[str] | None = None) -> pa.Table:
         """Return the rows of a shard as one table."""
         return pq.read_table(self.parquet_file(shard), columns=columns, partitioning=None).replace_schema_metadata(None)
+
+    def sequences(self, shard: str) -> np.ndarray:
+        """Return the `tokens` of a shard as an array (N, seq_len + 1) of unsigned integers."""
+        column = self.table(shard, ["tokens"]).column("tokens").combine_chunks()
+        return column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
 
     def file(self, name: str) -> str:
         """Return the local path of an artifact's file."""

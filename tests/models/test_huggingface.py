@@ -113,7 +113,7 @@ def test_forest_equals_every_path_alone(models, name, at_once, monkeypatch):
 
 @pytest.mark.parametrize("name", KINDS)
 def test_generate_equals_one_row_at_a_time(models, name, monkeypatch):
-    monkeypatch.setattr("models.huggingface.GENERATE_ROWS", 4)
+    monkeypatch.setattr("models.language_model.GENERATE_ROWS", 4)
     model, random = models[name], np.random.default_rng(2)
     prompts = [random.integers(1, VOCAB, size=length).tolist() for length in (3, 9, 1, 5, 14, 2)]
     for stop in (None, lambda new: new[-1] % 5 == 0):

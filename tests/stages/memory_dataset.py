@@ -2,6 +2,8 @@
 
 from types import SimpleNamespace
 
+from stages.core.dataset import Dataset
+
 
 class Memory:
     """A dataset in memory, with what a stage asks of one."""
@@ -13,6 +15,8 @@ class Memory:
 
     def table(self, shard, columns=None):
         return self._tables[shard].select(columns) if columns else self._tables[shard]
+
+    sequences = Dataset.sequences
 
     def batches(self, shard, columns=None, batch_rows=1024):
         yield from self.table(shard, columns).combine_chunks().to_batches(max_chunksize=batch_rows)
